@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/engine.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "snapshot/provider.h"
+
+struct umbra_engine {
+	char *state_dir;
+	int state_fd;
+	struct umbra_catalog *catalog;
+};
+
+int umbra_state_dir(const char *choice, char **out, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = NULL, *above = NULL;
+	const char *base;
+	char *slash;
+	int r;
+
+	if (!choice || !*choice)
+		choice = secure_getenv("UMBRA_STATE");
+	if (choice && *choice) {
+		path = strdup(choice);
+	} else if (geteuid() == 0) {
+		path = strdup(UMBRA_STATE_SYSTEM);
+	} else if ((base = secure_getenv("XDG_STATE_HOME")) && base[0] == '/') {
+		path = umbra_asprintf("%s/umbra", base);
+	} else if ((base = secure_getenv("HOME")) && base[0] == '/') {
+		path = umbra_asprintf("%s/.local/state/umbra", base);
+	} else {
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "no place for umbra's state: HOME is not set; use --state DIR");
+	}
+	if (!path)
+		return umbra_oom(err);
+	/* As much of it as exists is made real, so that two names of one place are one. */
+	r = umbra_absolute_path(path, true, out);
+	if (r == 0)
+		return 0;
+	if (path[0] != '/' || r != -ENOENT)
+		return umbra_fail_errno(err, r, "cannot use '%s' for umbra's state", path);
+	above = strdup(path);
+	if (!above)
+		return umbra_oom(err);
+	slash = strrchr(above, '/');
+	if (slash == above) {
+		*out = TAKE_PTR(path);
+		return 0;
+	}
+	*slash = '\0';
+	free(path);
+	path = NULL;
+	r = umbra_state_dir(above, &path, err);
+	if (r < 0)
+		return r;
+	*out = umbra_asprintf("%s/%s", path, slash + 1);
+	return *out ? 0 : umbra_oom(err);
+}
+
+static int open_state(struct umbra_engine *e, enum umbra_catalog_mode mode, struct umbra_error *err)
+{
+	struct stat st;
+	int r;
+
+	if (mode == UMBRA_CATALOG_WRITE) {
+		r = umbra_mkdir_all(e->state_dir, 0700);
+		if (r < 0)
+			return umbra_fail_errno(err, r,
+						"cannot make umbra's state directory '%s' (choose "
+						"another with --state DIR)",
+						e->state_dir);
+	}
+	e->state_fd = open(e->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (e->state_fd < 0) {
+		if (errno == ENOENT && mode == UMBRA_CATALOG_READ)
+			return 0;
+		return umbra_fail_errno(err, errno, "cannot open umbra's state directory '%s'",
+					e->state_dir);
+	}
+	if (fstat(e->state_fd, &st) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", e->state_dir);
+	if (st.st_uid != geteuid())
+		return umbra_fail(
+			err, UMBRA_E_PERMISSION, EPERM,
+			"umbra's state directory '%s' belongs to user %u, not to you: choose "
+			"another with --state DIR",
+			e->state_dir, st.st_uid);
+	if ((st.st_mode & 077) == 0 || mode == UMBRA_CATALOG_READ)
+		return 0;
+	/* Copies keep their origins' permission bits, but not those of the directories above. */
+	if (fchmod(e->state_fd, 0700) < 0)
+		return umbra_fail_errno(err, errno,
+					"others can enter umbra's state directory '%s', and this "
+					"cannot be changed",
+					e->state_dir);
+	return 0;
+}
+
+int umbra_engine_open(const char *state_dir, enum umbra_catalog_mode mode,
+		      struct umbra_engine **out, struct umbra_error *err)
+{
+	_cleanup_engine_ struct umbra_engine *e = calloc(1, sizeof(*e));
+	int r;
+
+	if (!e)
+		return umbra_oom(err);
+	e->state_fd = -1;
+	r = umbra_state_dir(state_dir, &e->state_dir, err);
+	if (r == 0)
+		r = open_state(e, mode, err);
+	if (r == 0)
+		r = umbra_catalog_open(e->state_dir, mode, &e->catalog, err);
+	if (r < 0)
+		return r;
+	*out = TAKE_PTR(e);
+	return 0;
+}
+
+struct umbra_engine *umbra_engine_close(struct umbra_engine *e)
+{
+	if (e) {
+		umbra_catalog_close(e->catalog);
+		umbra_close(e->state_fd);
+		free(e->state_dir);
+		free(e);
+	}
+	return NULL;
+}
+
+const char *umbra_engine_state_dir(const struct umbra_engine *e)
+{
+	return e->state_dir;
+}
+
+int umbra_engine_state_fd(const struct umbra_engine *e)
+{
+	return e->state_fd;
+}
+
+struct umbra_catalog *umbra_engine_catalog(struct umbra_engine *e)
+{
+	return e->catalog;
+}
+
+bool umbra_engine_owns(const struct umbra_engine *e, const char *path)
+{
+	return umbra_path_below(path, e->state_dir) != NULL;
+}
+
+int umbra_engine_sets(struct umbra_engine *e, enum umbra_load how, struct umbra_set_list *out,
+		      struct umbra_error *err)
+{
+	struct umbra_set_list list;
+	size_t i, n = 0;
+	int r = umbra_catalog_load(e->catalog, how, &list, err);
+
+	if (r < 0)
+		return r;
+	for (i = 0; i < list.n; i++) {
+		if (list.sets[i]->state == UMBRA_SET_CREATED)
+			list.sets[n++] = list.sets[i];
+		else
+			umbra_set_free(list.sets[i]);
+	}
+	list.n = n;
+	*out = list;
+	return 0;
+}
+
+static int no_set(const char *name, struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "there is no shadow copy set '%s' (see 'umbra list')", name);
+}
+
+static int find_counted(const struct umbra_set_list *list, const char *name, const char *count,
+			const struct umbra_set **out, struct umbra_error *err)
+{
+	unsigned long long back;
+	char *end;
+
+	if (!isdigit((unsigned char)*count))
+		return no_set(name, err);
+	errno = 0;
+	back = strtoull(count, &end, 10);
+	if (*end || errno || back >= list->n)
+		return no_set(name, err);
+	*out = list->sets[list->n - 1 - back];
+	return 0;
+}
+
+static int find_prefix(const struct umbra_set_list *list, const char *name,
+		       const struct umbra_set **out, struct umbra_error *err)
+{
+	const struct umbra_set *found = NULL;
+	size_t len = strlen(name), i;
+
+	for (i = 0; len >= 4 && i < list->n; i++) {
+		if (strncasecmp(list->sets[i]->id.s, name, len) != 0)
+			continue;
+		if (found)
+			return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+					  "'%s' could be set %s or %s: give more of it", name,
+					  found->id.s, list->sets[i]->id.s);
+		found = list->sets[i];
+	}
+	if (!found)
+		return no_set(name, err);
+	*out = found;
+	return 0;
+}
+
+int umbra_set_list_find(const struct umbra_set_list *list, const char *name,
+			const struct umbra_set **out, struct umbra_error *err)
+{
+	int64_t time;
+	size_t i;
+
+	if (strcmp(name, "latest") == 0)
+		return find_counted(list, name, "0", out, err);
+	if (strncmp(name, "latest~", 7) == 0)
+		return find_counted(list, name, name + 7, out, err);
+	if (strcmp(name, "oldest") == 0) {
+		if (list->n == 0)
+			return no_set(name, err);
+		*out = list->sets[0];
+		return 0;
+	}
+	if (name[0] != '@')
+		return find_prefix(list, name, out, err);
+	if (umbra_token_parse(name, &time) < 0)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "'%s' is not a time: write @GMT-YYYY.MM.DD-HH.MM.SS (UTC)", name);
+	for (i = 0; i < list->n; i++) {
+		if (list->sets[i]->time == time) {
+			*out = list->sets[i];
+			return 0;
+		}
+	}
+	return no_set(name, err);
+}
+
+int umbra_engine_find_set(struct umbra_engine *e, const char *name, struct umbra_set **out,
+			  struct umbra_error *err)
+{
+	_cleanup_set_list_ struct umbra_set_list list = {0};
+	const struct umbra_set *found;
+	int r = umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &list, err);
+
+	if (r == 0)
+		r = umbra_set_list_find(&list, name, &found, err);
+	return r < 0 ? r : umbra_catalog_load_one(e->catalog, found->id.s, out, err);
+}
+
+int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *shadow,
+			     struct umbra_root **out, struct umbra_error *err)
+{
+	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
+	_cleanup_set_ struct umbra_set *set = NULL;
+	size_t i;
+	int r;
+
+	if (!p)
+		return umbra_fail(
+			err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			"shadow copy '%s' was made by provider '%s', which this umbra does "
+			"not have",
+			shadow->id.s, shadow->provider);
+	if (shadow->brief) { /* providers need their own record of the copy */
+		r = umbra_catalog_load_shadow(e->catalog, shadow->id.s, &set, err);
+		if (r < 0)
+			return r;
+		for (i = 0; strcmp(set->shadows[i]->id.s, shadow->id.s) != 0;)
+			i++;
+		shadow = set->shadows[i];
+	}
+	r = p->open(e->state_fd, shadow, out, err);
+	return r < 0 ? umbra_wrap(err, r, "opening shadow copy '%s' of '%s'", shadow->id.s,
+				  shadow->path)
+		     : 0;
+}

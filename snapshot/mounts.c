@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/mounts.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/id.h"
+#include "common/log.h"
+#include "common/token.h"
+#include "common/util.h"
+
+#define DIR_NAME          "mounts"
+#define CHANGED           'c'
+#define ACKNOWLEDGED      'k'
+#define ANNOUNCER_WAIT_MS 1000
+
+/* A state directory's path may be longer than sun_path: go through the descriptor. */
+static void address(struct sockaddr_un *sa, int dirfd, const char *name)
+{
+	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(sa->sun_path, sizeof(sa->sun_path), "/proc/self/fd/%d/%s", dirfd, name);
+}
+
+static int open_dir(int state_fd)
+{
+	return umbra_open_dir_make(state_fd, DIR_NAME, 0700);
+}
+
+int umbra_mounts_listen(int state_fd, char **name_out, int *fd_out, struct umbra_error *err)
+{
+	_cleanup_close_ int dirfd = open_dir(state_fd), fd = -1;
+	_cleanup_free_ char *name = NULL;
+	struct sockaddr_un sa;
+	struct umbra_id id;
+
+	if (dirfd < 0)
+		return umbra_fail_errno(err, dirfd, "cannot open '%s' in umbra's state directory",
+					DIR_NAME);
+	umbra_id_new(&id);
+	name = umbra_asprintf("%s.sock", id.s);
+	if (!name)
+		return umbra_oom(err);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	address(&sa, dirfd, name);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 16) < 0)
+		return umbra_fail_errno(
+			err, errno, "cannot listen in '%s' of umbra's state directory", DIR_NAME);
+	*name_out = TAKE_PTR(name);
+	*fd_out = TAKE_FD(fd);
+	return 0;
+}
+
+void umbra_mounts_close(int state_fd, const char *name, int fd)
+{
+	_cleanup_close_ int dirfd = open_dir(state_fd);
+
+	if (dirfd >= 0)
+		unlinkat(dirfd, name, 0);
+	umbra_close(fd);
+}
+
+static int read_byte(int fd, char want, int timeout_ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char c;
+
+	if (poll(&p, 1, timeout_ms) != 1)
+		return -ETIMEDOUT;
+	return recv(fd, &c, 1, MSG_DONTWAIT) == 1 && c == want ? 0 : -EPROTO;
+}
+
+int umbra_mounts_accept(int fd)
+{
+	_cleanup_close_ int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (client < 0 || read_byte(client, CHANGED, ANNOUNCER_WAIT_MS) < 0)
+		return -EAGAIN;
+	return TAKE_FD(client);
+}
+
+void umbra_mounts_ack(int client)
+{
+	const char c = ACKNOWLEDGED;
+
+	if (send(client, &c, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		umbra_log_debug("nobody waits for the mount's answer any more");
+	close(client);
+}
+
+/* A connected socket to which the change was told; -ECONNREFUSED: nobody listens any more. */
+static int tell(int dirfd, const char *name)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const char c = CHANGED;
+	struct sockaddr_un sa;
+
+	address(&sa, dirfd, name);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    send(fd, &c, 1, MSG_NOSIGNAL) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static bool is_socket_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 5 && name[0] != '.' && strcmp(name + len - 5, ".sock") == 0;
+}
+
+/* Tells all first, then waits, so that slow mounts are slow at the same time. */
+static size_t tell_all(int dirfd, DIR *dir, int *fds, size_t max, int *failed)
+{
+	struct dirent *d;
+	size_t n = 0;
+	int fd;
+
+	while (n < max && (d = readdir(dir))) {
+		if (!is_socket_name(d->d_name))
+			continue;
+		fd = tell(dirfd, d->d_name);
+		if (fd >= 0)
+			fds[n++] = fd;
+		else if (fd == -ECONNREFUSED)
+			unlinkat(dirfd, d->d_name, 0);
+		else if (fd != -ENOENT)
+			(*failed)++;
+	}
+	return n;
+}
+
+int umbra_mounts_announce(int state_fd, int timeout_ms)
+{
+	int64_t until = umbra_now_us() + (int64_t)timeout_ms * 1000, left;
+	_cleanup_dir_ DIR *dir = NULL;
+	_cleanup_close_ int dirfd = -1;
+	int fds[256], failed = 0, fd;
+	size_t n, i;
+
+	dirfd = openat(state_fd, DIR_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	fd = dirfd < 0 ? -1 : fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		umbra_close(fd);
+		return 0;
+	}
+	n = tell_all(dirfd, dir, fds, UMBRA_ARRAY_SIZE(fds), &failed);
+	for (i = 0; i < n; i++) {
+		left = (until - umbra_now_us()) / 1000;
+		if (read_byte(fds[i], ACKNOWLEDGED, left > 0 ? (int)left : 0) < 0)
+			failed++;
+		close(fds[i]);
+	}
+	return failed;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/set.h"
+
+#include <string.h>
+
+#include "common/util.h"
+
+static const char *const state_names[] = {
+	[UMBRA_SET_PREPARING] = "preparing",
+	[UMBRA_SET_CREATED] = "created",
+	[UMBRA_SET_DELETING] = "deleting",
+};
+
+static const char *const label_names[] = {
+	[UMBRA_LABEL_FUZZY] = "fuzzy",
+	[UMBRA_LABEL_CRASH] = "crash",
+	[UMBRA_LABEL_FILESYSTEM] = "filesystem",
+	[UMBRA_LABEL_APPLICATION] = "application",
+};
+
+static int find_name(const char *const *names, size_t n, const char *name)
+{
+	size_t i;
+
+	for (i = 0; name && i < n; i++)
+		if (strcmp(names[i], name) == 0)
+			return (int)i;
+	return -EINVAL;
+}
+
+const char *umbra_set_state_name(enum umbra_set_state state)
+{
+	return state_names[state];
+}
+
+int umbra_set_state_parse(const char *name, enum umbra_set_state *state)
+{
+	int r = find_name(state_names, UMBRA_ARRAY_SIZE(state_names), name);
+
+	if (r < 0)
+		return r;
+	*state = (enum umbra_set_state)r;
+	return 0;
+}
+
+const char *umbra_label_name(enum umbra_label label)
+{
+	return label_names[label];
+}
+
+int umbra_label_parse(const char *name, enum umbra_label *label)
+{
+	int r = find_name(label_names, UMBRA_ARRAY_SIZE(label_names), name);
+
+	if (r < 0)
+		return r;
+	*label = (enum umbra_label)r;
+	return 0;
+}
+
+struct umbra_set *umbra_set_new(void)
+{
+	struct umbra_set *set = calloc(1, sizeof(*set));
+
+	if (set)
+		umbra_id_new(&set->id);
+	return set;
+}
+
+struct umbra_set *umbra_set_free(struct umbra_set *set)
+{
+	size_t i;
+
+	if (!set)
+		return NULL;
+	for (i = 0; i < set->n_shadows; i++)
+		umbra_shadow_free(set->shadows[i]);
+	for (i = 0; i < set->n_steps; i++)
+		free(set->steps[i].name);
+	free(set->shadows);
+	free(set->steps);
+	free(set->comment);
+	free(set);
+	return NULL;
+}
+
+struct umbra_shadow *umbra_shadow_new(const char *path, const char *provider)
+{
+	struct umbra_shadow *shadow = calloc(1, sizeof(*shadow));
+
+	if (!shadow)
+		return NULL;
+	umbra_id_new(&shadow->id);
+	shadow->path = strdup(path);
+	shadow->provider = strdup(provider);
+	shadow->volume = strdup("");
+	shadow->data = json_object();
+	shadow->notes = json_array();
+	if (!shadow->path || !shadow->provider || !shadow->volume || !shadow->data ||
+	    !shadow->notes)
+		return umbra_shadow_free(shadow);
+	return shadow;
+}
+
+struct umbra_shadow *umbra_shadow_free(struct umbra_shadow *shadow)
+{
+	size_t i;
+
+	if (!shadow)
+		return NULL;
+	for (i = 0; i < shadow->n_above; i++)
+		free(shadow->above[i].acl);
+	free(shadow->above);
+	free(shadow->path);
+	free(shadow->provider);
+	free(shadow->volume);
+	json_decref(shadow->data);
+	json_decref(shadow->notes);
+	free(shadow);
+	return NULL;
+}
+
+int umbra_set_add_shadow(struct umbra_set *set, struct umbra_shadow *shadow)
+{
+	struct umbra_shadow **more;
+
+	more = reallocarray(set->shadows, set->n_shadows + 1, sizeof(*more));
+	if (!more) {
+		umbra_shadow_free(shadow);
+		return -ENOMEM;
+	}
+	set->shadows = more;
+	set->shadows[set->n_shadows++] = shadow;
+	return 0;
+}
+
+int umbra_set_add_step(struct umbra_set *set, const char *name, int64_t us)
+{
+	struct umbra_step *more;
+	char *copy = strdup(name);
+
+	if (!copy)
+		return -ENOMEM;
+	more = reallocarray(set->steps, set->n_steps + 1, sizeof(*more));
+	if (!more) {
+		free(copy);
+		return -ENOMEM;
+	}
+	set->steps = more;
+	set->steps[set->n_steps++] = (struct umbra_step){copy, us};
+	return 0;
+}
+
+struct umbra_shadow *umbra_set_covering(const struct umbra_set *set, const char *path)
+{
+	struct umbra_shadow *best = NULL;
+	size_t i;
+
+	for (i = 0; i < set->n_shadows; i++)
+		if (umbra_path_below(path, set->shadows[i]->path) &&
+		    (!best || strlen(set->shadows[i]->path) > strlen(best->path)))
+			best = set->shadows[i];
+	return best;
+}
+
+int umbra_shadow_note(struct umbra_shadow *shadow, const char *kind, const char *path,
+		      const char *text)
+{
+	size_t n = json_array_size(shadow->notes);
+	_cleanup_json_ json_t *note = NULL;
+	json_t *last;
+
+	if (n > UMBRA_NOTES_MAX) {
+		last = json_array_get(shadow->notes, n - 1);
+		return json_object_set_new(last, "count",
+					   json_integer(umbra_doc_int(last, "count", 0) + 1));
+	}
+	note = json_object();
+	if (!note)
+		return -ENOMEM;
+	if (n == UMBRA_NOTES_MAX) {
+		if (umbra_doc_set_string(note, "kind", "more") < 0 ||
+		    json_object_set_new(note, "count", json_integer(1)) < 0)
+			return -ENOMEM;
+	} else if (umbra_doc_set_string(note, "kind", kind) < 0 ||
+		   umbra_doc_set_path(note, "path", path) < 0 ||
+		   (text && umbra_doc_set_string(note, "text", text) < 0)) {
+		return -ENOMEM;
+	}
+	return json_array_append(shadow->notes, note) < 0 ? -ENOMEM : 0;
+}
+
+void umbra_set_list_finish(struct umbra_set_list *list)
+{
+	size_t i;
+
+	for (i = 0; i < list->n; i++)
+		umbra_set_free(list->sets[i]);
+	free(list->sets);
+	list->sets = NULL;
+	list->n = 0;
+}

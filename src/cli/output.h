@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Tables and JSON on standard output. */
+#pragma once
+
+#include "common/doc.h"
+
+/* Prints doc, indented on a terminal. Takes the reference; NULL means out of memory. */
+int umbra_output_json(json_t *doc, struct umbra_error *err);
+
+/* A table as lsblk draws it. Cells are made printable; NULL is an empty cell. */
+struct umbra_table;
+
+struct umbra_column {
+	const char *title;
+	bool right;    /* numbers */
+	bool last_cut; /* may be cut to the terminal's width */
+};
+
+struct umbra_table *umbra_table_new(const struct umbra_column *columns, size_t n);
+int umbra_table_row(struct umbra_table *t, const char *const *cells);
+/* Prints and frees. Nothing is printed for a table without rows. */
+int umbra_table_print(struct umbra_table *t, struct umbra_error *err);
+struct umbra_table *umbra_table_free(struct umbra_table *t);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/text.h"
+
+static const char *const names[] = {
+	[UMBRA_E_INTERNAL] = "internal",
+	[UMBRA_E_USAGE] = "usage",
+	[UMBRA_E_NOT_FOUND] = "not-found",
+	[UMBRA_E_EXISTS] = "exists",
+	[UMBRA_E_PERMISSION] = "permission",
+	[UMBRA_E_UNSUPPORTED] = "unsupported",
+	[UMBRA_E_BUSY] = "busy",
+	[UMBRA_E_NO_SPACE] = "no-space",
+	[UMBRA_E_DAMAGED] = "damaged",
+	[UMBRA_E_READ_ONLY] = "read-only",
+	[UMBRA_E_INTERRUPTED] = "interrupted",
+	[UMBRA_E_IO] = "io",
+};
+
+const char *umbra_code_name(enum umbra_code code)
+{
+	if ((size_t)code >= sizeof(names) / sizeof(names[0]))
+		return "internal";
+	return names[code];
+}
+
+enum umbra_code umbra_code_from_errno(int errnum)
+{
+	switch (abs(errnum)) {
+	case ENOENT:
+	case ENOTDIR:
+	case ENODEV:
+	case ENXIO:
+		return UMBRA_E_NOT_FOUND;
+	case EEXIST:
+	case ENOTEMPTY:
+		return UMBRA_E_EXISTS;
+	case EACCES:
+	case EPERM:
+		return UMBRA_E_PERMISSION;
+	case EOPNOTSUPP:
+	case ENOTTY:
+	case ENOSYS:
+		return UMBRA_E_UNSUPPORTED;
+	case EBUSY:
+	case EAGAIN:
+	case ETXTBSY:
+		return UMBRA_E_BUSY;
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return UMBRA_E_NO_SPACE;
+	case EUCLEAN:
+	case EBADMSG:
+		return UMBRA_E_DAMAGED;
+	case EROFS:
+		return UMBRA_E_READ_ONLY;
+	case EINTR:
+	case ECANCELED:
+		return UMBRA_E_INTERRUPTED;
+	case EIO:
+	case ESTALE:
+		return UMBRA_E_IO;
+	default:
+		return UMBRA_E_INTERNAL;
+	}
+}
+
+static void record(struct umbra_error *err, enum umbra_code code, int errnum, const char *suffix,
+		   const char *fmt, va_list ap)
+{
+	char raw[UMBRA_ERROR_MAX];
+	int n;
+
+	if (!err)
+		return;
+	err->code = code;
+	err->errnum = abs(errnum);
+	n = vsnprintf(raw, sizeof(raw), fmt, ap);
+	if (suffix && n >= 0 && (size_t)n < sizeof(raw))
+		snprintf(raw + n, sizeof(raw) - (size_t)n, ": %s", suffix);
+	umbra_text_printable(raw, err->text, sizeof(err->text));
+}
+
+int umbra_fail(struct umbra_error *err, enum umbra_code code, int errnum, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	record(err, code, errnum, NULL, fmt, ap);
+	va_end(ap);
+	return -abs(errnum);
+}
+
+int umbra_fail_errno(struct umbra_error *err, int errnum, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	record(err, umbra_code_from_errno(errnum), errnum, strerror(abs(errnum)), fmt, ap);
+	va_end(ap);
+	return -abs(errnum);
+}
+
+int umbra_oom(struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_INTERNAL, ENOMEM, "out of memory");
+}
+
+int umbra_wrap(struct umbra_error *err, int r, const char *fmt, ...)
+{
+	char raw[UMBRA_ERROR_MAX];
+	struct umbra_error inner;
+	size_t used;
+	va_list ap;
+
+	if (!err)
+		return r;
+	inner = *err;
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	/* The inner text was made printable when it was recorded; only the new words are not. */
+	umbra_text_printable(raw, err->text, sizeof(err->text));
+	used = strlen(err->text);
+	if (snprintf(err->text + used, sizeof(err->text) - used, ": %s", inner.text) < 0)
+		err->text[used] = '\0';
+	return r;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Messages for the operator, on stderr. Errors of a request travel in struct umbra_error. */
+#pragma once
+
+enum umbra_log_level { UMBRA_LOG_ERROR, UMBRA_LOG_WARNING, UMBRA_LOG_INFO, UMBRA_LOG_DEBUG };
+
+/* program is borrowed for the life of the process. UMBRA_DEBUG=1 shows everything. */
+void umbra_log_init(const char *program, enum umbra_log_level show);
+
+void umbra_log(enum umbra_log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#define umbra_log_error(...)   umbra_log(UMBRA_LOG_ERROR, __VA_ARGS__)
+#define umbra_log_warning(...) umbra_log(UMBRA_LOG_WARNING, __VA_ARGS__)
+#define umbra_log_info(...)    umbra_log(UMBRA_LOG_INFO, __VA_ARGS__)
+#define umbra_log_debug(...)   umbra_log(UMBRA_LOG_DEBUG, __VA_ARGS__)

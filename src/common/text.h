@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* File names are bytes; people and JSON want text. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Valid UTF-8 of len bytes without NUL? (jansson's own rule: no surrogates, no overlong forms) */
+bool umbra_text_is_utf8(const char *s, size_t len);
+
+/*
+ * Copies s to out (size bytes, always terminated, cut if need be) so that a terminal can show
+ * it: control bytes and bytes that are not UTF-8 become \xNN. Nothing else changes.
+ */
+void umbra_text_printable(const char *s, char *out, size_t size);
+
+/* As above, allocated; free() it. NULL when out of memory. */
+char *umbra_text_printable_dup(const char *s);
+
+/* 1536 -> "1.5K"; powers of 1024, as ls -h. */
+void umbra_text_size(unsigned long long bytes, char *out, size_t size);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Ownership helpers and the few system calls that everything wraps the same way. */
+#pragma once
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+
+#define UMBRA_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Closes fd (ignored when negative) without touching errno. Returns -1. */
+int umbra_close(int fd);
+
+static inline void umbra_cleanup_fd(int *fd)
+{
+	umbra_close(*fd);
+}
+
+static inline void umbra_cleanup_ptr(void *p)
+{
+	free(*(void **)p);
+}
+
+static inline void umbra_cleanup_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+static inline void umbra_cleanup_file(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+#define _cleanup_(fn)    __attribute__((cleanup(fn)))
+#define _cleanup_close_  _cleanup_(umbra_cleanup_fd)
+#define _cleanup_free_   _cleanup_(umbra_cleanup_ptr)
+#define _cleanup_dir_    _cleanup_(umbra_cleanup_dir)
+#define _cleanup_fclose_ _cleanup_(umbra_cleanup_file)
+
+/* Declares void umbra_cleanup_NAME(TYPE *p) for a "free takes NULL" function. */
+#define UMBRA_DEFINE_CLEANUP(type, name, free_fn)                                                  \
+	static inline void umbra_cleanup_##name(type *p)                                           \
+	{                                                                                          \
+		if (*p)                                                                            \
+			free_fn(*p);                                                               \
+	}
+
+#define TAKE_PTR(p)                                                                                \
+	({                                                                                         \
+		__typeof__(p) *_pp = &(p), _v = *_pp;                                              \
+		*_pp = NULL;                                                                       \
+		_v;                                                                                \
+	})
+#define TAKE_FD(fd)                                                                                \
+	({                                                                                         \
+		int *_pfd = &(fd), _v = *_pfd;                                                     \
+		*_pfd = -1;                                                                        \
+		_v;                                                                                \
+	})
+
+/* Writes all of it. 0 or -errno. */
+int umbra_write_all(int fd, const void *data, size_t len);
+
+/*
+ * Reads a whole file below dirfd, at most max bytes (-EFBIG beyond). O_NOFOLLOW. A NUL follows
+ * the data. The caller frees *out.
+ */
+int umbra_read_file(int dirfd, const char *name, size_t max, char **out, size_t *len);
+
+/*
+ * Makes or replaces a file so that after a crash either the old or the new content is there:
+ * temporary name, fsync, rename, fsync of the directory. name must have no slash.
+ */
+int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *data, size_t len);
+
+/* mkdir -p of an absolute or relative path; existing directories are left as they are. */
+int umbra_mkdir_all(const char *path, mode_t mode);
+
+/* open(O_DIRECTORY|O_CLOEXEC|O_NOFOLLOW) below dirfd, made first if it is missing. fd or -errno. */
+int umbra_open_dir_make(int dirfd, const char *name, mode_t mode);
+
+/* mkdir and the like are not durable until their directory is. 0 or -errno. */
+int umbra_fsync_dir(int dirfd);
+
+/* Raises the soft RLIMIT_NOFILE to the hard one. Returns the limit in force. */
+size_t umbra_raise_nofile(void);
+
+/* asprintf that returns NULL when out of memory. */
+char *umbra_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Absolute, without symbolic links, "." and "..": what realpath() says, or the same for a last
+ * component that does not exist (missing_ok). 0 or -errno; the caller frees *out.
+ */
+int umbra_absolute_path(const char *path, bool missing_ok, char **out);
+
+/*
+ * The part of path below prefix, without leading slash ("" when equal); NULL when path is not
+ * at or below it. Both absolute and clean. "/a/b" is below "/a" and "/", not below "/a/".
+ */
+const char *umbra_path_below(const char *path, const char *prefix);

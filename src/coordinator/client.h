@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A requester's side of the coordinator. Without a daemon the same coordinator runs in a child
+ * process of the requester, behind a socketpair: one code path. If the requester dies, the
+ * coordinator sees its end of the socket close and undoes what it was doing.
+ *
+ * One request at a time on a connection; calls block until its result.
+ */
+#pragma once
+
+#include "common/doc.h"
+#include "snapshot/provider.h"
+
+struct umbra_coordinator;
+
+/* state_dir as for umbra_engine_open(). */
+int umbra_coordinator_connect(const char *state_dir, struct umbra_coordinator **out,
+			      struct umbra_error *err);
+struct umbra_coordinator *umbra_coordinator_close(struct umbra_coordinator *c);
+UMBRA_DEFINE_CLEANUP(struct umbra_coordinator *, coordinator, umbra_coordinator_close)
+#define _cleanup_coordinator_ _cleanup_(umbra_cleanup_coordinator)
+
+/* What a requester sees of long work. phase: a step's name ("copying", "deleting", "waiting"). */
+struct umbra_observer {
+	void (*progress)(struct umbra_observer *o, const char *phase,
+			 const struct umbra_progress *progress);
+	/* Nonzero: ask the coordinator to stop and undo. Looked at some ten times a second. */
+	int (*stop)(struct umbra_observer *o);
+};
+
+struct umbra_create_request {
+	const char *const *paths; /* as the person wrote them; relative ones by our directory */
+	size_t n_paths;
+	const char *provider; /* NULL: the best for each */
+	const char *comment;  /* may be NULL */
+	bool recursive;
+	int wait_s; /* while another creation is under way: 0 fails at once */
+};
+
+/* *set: the finished set's id. *warnings: a JSON array of sentences for the person, new reference.
+ */
+int umbra_coordinator_create(struct umbra_coordinator *c,
+			     const struct umbra_create_request *request,
+			     struct umbra_observer *observer, struct umbra_id *set,
+			     json_t **warnings, struct umbra_error *err);
+
+/* Deletes sets by id, all or as far as it comes; each is gone from every mounted tree first. */
+int umbra_coordinator_delete(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
+			     int wait_s, struct umbra_observer *observer, struct umbra_error *err);
+
+/*
+ * Undoes what killed processes left (also done at the start of every create and delete).
+ * rebuild: makes the catalog anew from the providers' records; the old file is kept beside it.
+ * *report: JSON object {"problems":[…],"repaired":[…],"sets":N}, new reference.
+ */
+int umbra_coordinator_check(struct umbra_coordinator *c, bool rebuild, int wait_s,
+			    struct umbra_observer *observer, json_t **report,
+			    struct umbra_error *err);
