@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+#
+# shellcheck disable=SC2154 # status and output are bats'
+#
+# What every file of tests/system loads. Each test gets
+#
+#	T		a directory of its own on a real filesystem, others may enter it
+#	UMBRA_STATE	a private state directory, $T/state (not made yet)
+#	UMBRA		the program; `umbra` and `mount.umbra` are functions that run it with a
+#			time limit and without bats' own descriptors
+#
+# and fails when it leaves a mount, a loop device, a process, a socket in $UMBRA_STATE/mounts or a
+# sanitizer's report. What was made with make_btrfs and the like is taken down by itself. A file
+# that needs a setup() or teardown() of its own calls umbra_setup or umbra_teardown in it.
+#
+# UMBRA_BUILD names the build directory (./build), UMBRA_TEST_DIR where to work (/var/tmp).
+
+bats_require_minimum_version 1.5.0
+
+UMBRA_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+UMBRA_BUILD=${UMBRA_BUILD:-$UMBRA_SOURCE/build}
+TEST_LIMIT=${TEST_LIMIT:-120}       # seconds, one test
+COMMAND_LIMIT=${COMMAND_LIMIT:-60}  # seconds, one run of a program
+
+# --- one file of tests -------------------------------------------------------------------------
+
+# The programs are copied to where an ordinary user can run them: the source may lie in /root.
+umbra_setup_file() {
+	UMBRA_RUN=$(mktemp -d "${UMBRA_TEST_DIR:-/var/tmp}/umbra-test.XXXXXX")
+	UMBRA_RUN=$(realpath "$UMBRA_RUN")
+	export UMBRA_RUN
+	chmod 755 "$UMBRA_RUN"
+	mkdir "$UMBRA_RUN/bin"
+	local program
+	for program in src/cli/umbra fuse/mount.umbra tests/lib/umbra-hostile \
+		tests/lib/umbra-compare tests/lib/umbra-fill-catalog tests/lib/umbra-blocks; do
+		[ ! -e "$UMBRA_BUILD/$program" ] || cp "$UMBRA_BUILD/$program" "$UMBRA_RUN/bin/"
+	done
+	if ! [ -x "$UMBRA_RUN/bin/umbra" ]; then
+		echo "no program $UMBRA_BUILD/src/cli/umbra: build first, or set UMBRA_BUILD" >&2
+		return 1
+	fi
+}
+
+umbra_teardown_file() {
+	[ -n "${UMBRA_RUN:-}" ] || return 0
+	if [ -e "$UMBRA_RUN/user" ]; then
+		flock /run/lock/umbra-test userdel "$(cat "$UMBRA_RUN/user")" 2>/dev/null || true
+	fi
+	rm -rf --one-file-system "$UMBRA_RUN"
+}
+
+# --- one test ------------------------------------------------------------------------------------
+
+umbra_setup() {
+	T=$UMBRA_RUN/$BATS_TEST_NUMBER
+	mkdir "$T" "$T/home" "$T/.image" "$T/.sanitizer"
+	chmod 1777 "$T/.sanitizer"
+	UMBRA=$UMBRA_RUN/bin/umbra
+	export T UMBRA UMBRA_STATE=$T/state UMBRA_TEST_TAG=$T
+	export PATH=$UMBRA_RUN/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+	export HOME=$T/home LC_ALL=C.UTF-8 TZ=UTC
+	export ASAN_OPTIONS=log_path=$T/.sanitizer/report:detect_stack_use_after_return=1
+	export UBSAN_OPTIONS=log_path=$T/.sanitizer/report:print_stacktrace=1
+	unset XDG_STATE_HOME UMBRA_DEBUG UMBRA_TEST_NOW
+	watchdog $$ 3>&- 4>&- &
+	WATCHDOG=$!
+}
+
+umbra_teardown() {
+	[ -d "${T:-}" ] || return 0
+	kill "$WATCHDOG" 2>/dev/null || true
+	wait "$WATCHDOG" 2>/dev/null || true
+	cd /
+	local bad=0
+	left_processes || bad=1
+	left_mounts || bad=1
+	left_sockets || bad=1
+	left_reports || bad=1
+	sweep
+	left_loops || bad=1
+	rm -rf --one-file-system "$T" || bad=1
+	return $bad
+}
+
+setup_file() { umbra_setup_file; }
+teardown_file() { umbra_teardown_file; }
+setup() { umbra_setup; }
+teardown() { umbra_teardown; }
+
+# --- what a test may have left -------------------------------------------------------------------
+
+# Mounts at or below T, deepest last: "MAJOR:MINOR TYPE TARGET". Nothing here touches the mounts
+# themselves: a dead one would hang us.
+mounts_here() {
+	awk -v t="$T" '{
+		path = $5; gsub(/\\040/, " ", path); gsub(/\\134/, "\\", path)
+		gsub(/\\011/, "\t", path); gsub(/\\012/, "\n", path)
+		if (path != t && index(path, t "/") != 1) next
+		for (i = 7; $i != "-"; i++);
+		printf "%s %s %s%c", $3, $(i + 1), path, 0
+	}' /proc/self/mountinfo
+}
+
+# Processes that this test started, whoever their parent is by now.
+processes_here() {
+	local list pid
+	# environ of a process that waits in a page fault cannot be read: never without a limit.
+	list=$(env -u UMBRA_TEST_TAG timeout 10 \
+		grep -lsxzF "UMBRA_TEST_TAG=$T" /proc/[0-9]*/environ) || true
+	for pid in $list; do
+		pid=${pid#/proc/}
+		echo "${pid%/environ}"
+	done
+}
+
+left_processes() {
+	local pids try pid
+	for try in 05 1 1 2 2 3 4 5; do
+		pids=$(processes_here)
+		[ -n "$pids" ] || return 0
+		# A mount's process lives as long as the mount; that is reported as a mount.
+		mounts_here | grep -qz ' fuse' && return 0
+		sleep "0.$try"
+	done
+	for pid in $pids; do
+		echo "left running: $pid $(cat "/proc/$pid/comm" 2>/dev/null)" >&2
+	done
+	return 1
+}
+
+# Filesystems of make_btrfs and the like are known; the rest was left.
+left_mounts() {
+	local bad=0 entry target
+	while IFS= read -r -d '' entry; do
+		target=${entry#* * }
+		grep -qsxzF -- "$target" "$T/.image/mounts" && continue
+		echo "left mounted: $(printf %q "$target") (${entry%" $target"})" >&2
+		bad=1
+	done < <(mounts_here)
+	return $bad
+}
+
+left_sockets() {
+	local names
+	names=$(ls -A "$UMBRA_STATE/mounts" 2>/dev/null) || return 0
+	[ -n "$names" ] || return 0
+	[ -z "${SOCKETS_MAY_STAY:-}" ] || return 0
+	echo "left in $UMBRA_STATE/mounts: $names" >&2
+	return 1
+}
+
+left_reports() {
+	local report bad=0
+	for report in "$T"/.sanitizer/*; do
+		[ -e "$report" ] || continue
+		echo "sanitizer: $report" >&2
+		head -60 "$report" >&2
+		bad=1
+	done
+	return $bad
+}
+
+left_loops() {
+	local file name bad=0
+	for file in /sys/block/loop*/loop/backing_file; do
+		[ -e "$file" ] || continue
+		read -r name <"$file" || continue
+		[[ $name == "$T"/* ]] || continue
+		file=${file#/sys/block/}
+		echo "left attached: ${file%%/*} $name" >&2
+		losetup -d "/dev/${file%%/*}" || true
+		bad=1
+	done
+	return $bad
+}
+
+# Lets go whatever waits for a FUSE process that will not answer any more.
+abort_fuse() {
+	local entry minor
+	[ "$(id -u)" = 0 ] || return 0
+	[ -e /sys/fs/fuse/connections/. ] && mountpoint -q /sys/fs/fuse/connections ||
+		mount -t fusectl fusectl /sys/fs/fuse/connections 2>/dev/null || return 0
+	while IFS= read -r -d '' entry; do
+		[[ $entry == *' fuse'* ]] || continue
+		minor=${entry%% *}
+		minor=${minor#*:}
+		echo 1 >"/sys/fs/fuse/connections/$minor/abort" 2>/dev/null || true
+	done < <(mounts_here)
+}
+
+# Takes everything down, in whatever state it is.
+sweep() {
+	local entry target pid device round
+	for round in 1 2 3; do
+		while IFS= read -r -d '' entry; do
+			target=${entry#* * }
+			if [[ $entry == *' fuse'* ]] && [ "$round" -gt 1 ]; then
+				abort_fuse
+			fi
+			if [ "$(id -u)" = 0 ]; then
+				timeout 20 umount "$target" 2>/dev/null ||
+					timeout 20 umount -l "$target" 2>/dev/null || true
+			else
+				timeout 20 fusermount3 -uz "$target" 2>/dev/null || true
+			fi
+		done < <(mounts_here | tac -s '')
+		for pid in $(processes_here); do
+			kill -9 "$pid" 2>/dev/null || true
+		done
+		[ -n "$(mounts_here | tr '\0' '\n')" ] || break
+	done
+	[ -e "$T/.image/loops" ] || return 0
+	while read -r device; do
+		losetup -d "$device" 2>/dev/null || true
+	done <"$T/.image/loops"
+	: >"$T/.image/loops"
+	udevadm settle --timeout=5 2>/dev/null || true
+}
+
+# Ends a test that takes too long: first what it waits for, then, if need be, the test itself.
+watchdog() {
+	trap 'kill "$(jobs -p)" 2>/dev/null; exit 0' TERM
+	env -u UMBRA_TEST_TAG sleep "$TEST_LIMIT" &
+	wait
+	local round pid
+	for round in 1 2 3; do
+		abort_fuse
+		for pid in $(processes_here); do
+			echo "over $TEST_LIMIT s: ending $pid $(cat "/proc/$pid/comm")" >&2
+			kill -9 "$pid" 2>/dev/null || true
+		done
+		env -u UMBRA_TEST_TAG sleep 2
+	done
+	sweep
+	kill "$1" 2>/dev/null || true
+}
+
+# --- programs ------------------------------------------------------------------------------------
+
+umbra() { timeout -k 5 "$COMMAND_LIMIT" "$UMBRA_RUN/bin/umbra" "$@" 3>&- 4>&-; }
+mount.umbra() { timeout -k 5 "$COMMAND_LIMIT" "$UMBRA_RUN/bin/mount.umbra" "$@" 3>&- 4>&-; }
+
+# A user who is nobody special, made for this file of tests; prints the name.
+test_user() {
+	if [ "$(id -u)" != 0 ]; then
+		id -un
+		return
+	fi
+	if ! [ -e "$UMBRA_RUN/user" ]; then
+		local name=umbra-${UMBRA_RUN##*.}
+		name=${name,,}
+		flock /run/lock/umbra-test useradd -M -U -d "$UMBRA_RUN" -s /bin/sh "$name" >&2
+		echo "$name" >"$UMBRA_RUN/user"
+	fi
+	cat "$UMBRA_RUN/user"
+}
+
+# as_user COMMAND…: without root's rights, with a home of its own ($T/user).
+as_user() {
+	if [ "$(id -u)" != 0 ]; then
+		timeout -k 5 "$COMMAND_LIMIT" "$@" 3>&- 4>&-
+		return
+	fi
+	local name
+	name=$(test_user)
+	[ -d "$T/user" ] || install -d -o "$name" -g "$name" -m 755 "$T/user"
+	# Distributions have 0666; only where no udev ran is it otherwise.
+	[ ! -c /dev/fuse ] || [ "$(stat -c %a /dev/fuse)" = 666 ] || chmod 0666 /dev/fuse
+	HOME=$T/user UMBRA_STATE=${USER_STATE:-$T/user/state} USER=$name LOGNAME=$name \
+		timeout -k 5 "$COMMAND_LIMIT" setpriv --reuid "$name" --regid "$name" --init-groups \
+		--inh-caps=-all --bounding-set=-all -- "$@" 3>&- 4>&-
+}
+
+# --- what a test needs ---------------------------------------------------------------------------
+
+# Skips with the reason; where everything must be there (CI=true, root) that is a failure.
+unable() {
+	if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ]; then
+		echo "cannot run here, and must: $*" >&2
+		return 1
+	fi
+	skip "$*"
+}
+
+require_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
+
+# require_filesystem TYPE: loop devices, mkfs.TYPE and the kernel's part.
+require_filesystem() {
+	require_root
+	[ -e /dev/loop-control ] || modprobe loop 2>/dev/null || unable "no loop devices"
+	command -v "mkfs.$1" >/dev/null || unable "no mkfs.$1"
+	grep -qw "$1" /proc/filesystems || modprobe "$1" 2>/dev/null || unable "no $1 in this kernel"
+}
+
+require_loop_btrfs() { require_filesystem btrfs; }
+
+require_fuse() {
+	[ -c /dev/fuse ] || unable "no /dev/fuse"
+	[ -x "$UMBRA_RUN/bin/mount.umbra" ] || unable "mount.umbra is not built"
+}
+
+# make_filesystem TYPE DIR SIZE [MKFS OPTION…]: a new filesystem on a loop device, mounted on DIR.
+make_filesystem() {
+	local type=$1 dir=$2 size=$3 image device
+	shift 3
+	require_filesystem "$type"
+	image=$(mktemp "$T/.image/$type.XXXXXX")
+	truncate -s "$size" "$image"
+	case $type in
+	btrfs) mkfs.btrfs -q "$@" "$image" ;;
+	ext4) mkfs.ext4 -q -F -E lazy_itable_init=1,nodiscard "$@" "$image" ;;
+	xfs) mkfs.xfs -q -K "$@" "$image" ;;
+	*) "mkfs.$type" "$@" "$image" ;;
+	esac >&2
+	device=$(losetup --find --show "$image")
+	echo "$device" >>"$T/.image/loops"
+	mkdir -p "$dir"
+	dir=$(realpath "$dir")
+	printf '%s\0' "$dir" >>"$T/.image/mounts"
+	mount -t "$type" -o "${MOUNT_OPTIONS:-defaults}" "$device" "$dir"
+}
+
+make_btrfs() { make_filesystem btrfs "$1" "${2:-256M}" "${@:3}"; }
+make_ext4() { make_filesystem ext4 "$1" "${2:-64M}" "${@:3}"; }
+make_xfs() { make_filesystem xfs "$1" "${2:-300M}" "${@:3}"; }
+
+# The mount that a test makes itself and wants taken down like those of make_filesystem.
+mount_known() {
+	mount "$@"
+	printf '%s\0' "$(realpath "${*: -1}")" >>"$T/.image/mounts"
+}
+
+# --- what a test asserts -------------------------------------------------------------------------
+
+# After `run`: assert_ok, or assert_error STATUS PATTERN (an extended regular expression).
+assert_ok() {
+	[ "$status" = 0 ] && return 0
+	printf 'status %s, expected 0; output:\n%s\n' "$status" "$output" >&2
+	return 1
+}
+
+assert_error() {
+	if [ "$status" != "$1" ]; then
+		printf 'status %s, expected %s; output:\n%s\n' "$status" "$1" "$output" >&2
+		return 1
+	fi
+	if ! [[ $output =~ $2 ]]; then
+		printf 'no match for: %s\noutput:\n%s\n' "$2" "$output" >&2
+		return 1
+	fi
+}
+
+# eventually COMMAND…: within five seconds.
+eventually() {
+	local i
+	for ((i = 0; i < 50; i++)); do
+		"$@" && return 0
+		sleep 0.1
+	done
+	echo "did not come true: $*" >&2
+	return 1
+}
+
+# The newest set's token.
+latest_token() { umbra list --json | jq -r '.sets[-1].timestamp'; }
