@@ -517,7 +517,7 @@ static int column_json(sqlite3_stmt *s, int i, json_t **out)
 
 static int read_set(sqlite3_stmt *s, enum umbra_load how, struct umbra_set **out)
 {
-	_cleanup_set_ struct umbra_set *set = umbra_set_new();
+	_cleanup_set_ struct umbra_set *set = calloc(1, sizeof(*set));
 	_cleanup_json_ json_t *detail = NULL;
 	const char *id = (const char *)sqlite3_column_text(s, 1);
 	int r;
@@ -563,10 +563,9 @@ static int read_shadow(sqlite3_stmt *s, enum umbra_load how, struct umbra_set *s
 	if (!id || !umbra_id_valid(id) || !provider || path[0] != '/' || index < 1 ||
 	    index > UMBRA_INDEX_MAX)
 		return -EBADMSG;
-	shadow = umbra_shadow_new(path, provider);
+	shadow = umbra_shadow_known(id, path, provider);
 	if (!shadow || umbra_set_add_shadow(set, shadow) < 0)
 		return -ENOMEM;
-	strcpy(shadow->id.s, id);
 	shadow->index = (unsigned int)index;
 	free(shadow->volume);
 	shadow->volume = TAKE_PTR(volume);

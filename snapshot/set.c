@@ -86,11 +86,19 @@ struct umbra_set *umbra_set_free(struct umbra_set *set)
 
 struct umbra_shadow *umbra_shadow_new(const char *path, const char *provider)
 {
+	struct umbra_id id;
+
+	umbra_id_new(&id);
+	return umbra_shadow_known(id.s, path, provider);
+}
+
+struct umbra_shadow *umbra_shadow_known(const char *id, const char *path, const char *provider)
+{
 	struct umbra_shadow *shadow = calloc(1, sizeof(*shadow));
 
 	if (!shadow)
 		return NULL;
-	umbra_id_new(&shadow->id);
+	memcpy(shadow->id.s, id, sizeof(shadow->id.s));
 	shadow->path = strdup(path);
 	shadow->provider = strdup(provider);
 	shadow->volume = strdup("");

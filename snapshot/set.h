@@ -98,6 +98,8 @@ UMBRA_DEFINE_CLEANUP(struct umbra_set *, set, umbra_set_free)
 
 /* With a fresh id; path is copied. NULL when out of memory. */
 struct umbra_shadow *umbra_shadow_new(const char *path, const char *provider);
+/* As above with the id it has already (a valid one): what loading uses, as random ids cost. */
+struct umbra_shadow *umbra_shadow_known(const char *id, const char *path, const char *provider);
 struct umbra_shadow *umbra_shadow_free(struct umbra_shadow *shadow);
 UMBRA_DEFINE_CLEANUP(struct umbra_shadow *, shadow, umbra_shadow_free)
 #define _cleanup_shadow_ _cleanup_(umbra_cleanup_shadow)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/id.h"
 
-#include <string.h>
 #include <uuid/uuid.h>
 
 void umbra_id_new(struct umbra_id *id)
@@ -12,13 +11,16 @@ void umbra_id_new(struct umbra_id *id)
 	uuid_unparse_lower(u, id->s);
 }
 
+/* Not by uuid_parse(): a list of ten thousand sets checks twenty thousand of them. */
 bool umbra_id_valid(const char *s)
 {
-	char again[UMBRA_ID_LEN + 1];
-	uuid_t u;
+	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	size_t i;
 
-	if (strlen(s) != UMBRA_ID_LEN || uuid_parse(s, u) < 0)
-		return false;
-	uuid_unparse_lower(u, again);
-	return strcmp(s, again) == 0;
+	for (i = 0; i < UMBRA_ID_LEN; i++)
+		if (shape[i] == '-'
+			    ? s[i] != '-'
+			    : !((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f')))
+			return false;
+	return s[UMBRA_ID_LEN] == '\0';
 }
