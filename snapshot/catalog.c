@@ -36,6 +36,7 @@ static const char schema[] =
 	" consistency TEXT NOT NULL,"
 	" detail TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE INDEX shadows_by_set ON shadows(set_seq);"
+	"CREATE INDEX shadows_by_path ON shadows(path, set_seq);"
 	"CREATE TABLE last_index(value INTEGER NOT NULL);"
 	"INSERT INTO last_index VALUES(0);";
 
@@ -286,10 +287,20 @@ static int free_second(struct umbra_catalog *c, int64_t *time, struct umbra_erro
 	}
 }
 
+static int set_last_index(struct umbra_catalog *c, int64_t value, struct umbra_error *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *s = NULL;
+	int r = prepare(c, "UPDATE last_index SET value=?", &s, err, "numbering a copy");
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(s, 1, value);
+	return run(c, s, err, "numbering a copy");
+}
+
 /* The next index after the last given one, around the end, that no copy has. */
 static int next_index(struct umbra_catalog *c, unsigned int *out, struct umbra_error *err)
 {
-	_cleanup_stmt_ sqlite3_stmt *s = NULL;
 	int64_t last, i, candidate;
 	bool used;
 	int r = query_int(c, "SELECT value FROM last_index", 0, 0, &last, err);
@@ -299,13 +310,8 @@ static int next_index(struct umbra_catalog *c, unsigned int *out, struct umbra_e
 		r = taken(c, "SELECT count(*) FROM shadows WHERE idx=?", candidate, &used, err);
 		if (r < 0 || used)
 			continue;
-		r = prepare(c, "UPDATE last_index SET value=?", &s, err, "numbering a copy");
-		if (r < 0)
-			return r;
-		sqlite3_bind_int64(s, 1, candidate);
-		r = run(c, s, err, "numbering a copy");
 		*out = (unsigned int)candidate;
-		return r;
+		return set_last_index(c, candidate, err);
 	}
 	return r < 0 ? r
 		     : umbra_fail(err, UMBRA_E_NO_SPACE, ENOSPC,
@@ -407,6 +413,8 @@ static int insert(struct umbra_catalog *c, struct umbra_set *set, struct umbra_e
 				  set->shadows[i]->index, &used, err);
 		if (r == 0 && (set->shadows[i]->index == 0 || used))
 			r = next_index(c, &set->shadows[i]->index, err);
+		else if (r == 0)
+			r = set_last_index(c, set->shadows[i]->index, err);
 		if (r < 0)
 			return r;
 	}
@@ -598,35 +606,51 @@ static int list_append(struct umbra_set_list *list, size_t *room, struct umbra_s
 }
 
 #define SET_COLUMNS                                                                                \
-	"seq,id,time,state,consistency,comment,freeze_us,hold_us,skew_us,detail FROM sets "
+	"t.seq,t.id,t.time,t.state,t.consistency,t.comment,t.freeze_us,t.hold_us,t.skew_us,"       \
+	"t.detail FROM sets t "
 #define SHADOW_COLUMNS                                                                             \
-	"s.id,s.set_seq,s.idx,s.path,s.provider,s.volume,s.consistency,s.detail FROM shadows s "
+	"s.id,s.set_seq,s.idx,s.path,s.provider,s.volume,s.consistency,s.detail FROM shadows s "   \
+	"JOIN sets t ON t.seq=s.set_seq "
 
-/* id NULL: all. Both queries are ordered by seq, so one pass joins them. */
-static int load(struct umbra_catalog *c, const char *id, enum umbra_load how,
+/* Which sets: a condition on sets t, with at most one parameter. */
+struct choice {
+	const char *where;
+	const char *param;
+};
+
+static int prepare_list(struct umbra_catalog *c, const struct choice *which, sqlite3_stmt **sets,
+			sqlite3_stmt **shadows, struct umbra_error *err)
+{
+	_cleanup_free_ char *a = NULL, *b = NULL;
+	int r;
+
+	a = umbra_asprintf("SELECT " SET_COLUMNS "WHERE %s ORDER BY t.seq", which->where);
+	b = umbra_asprintf("SELECT " SHADOW_COLUMNS "WHERE %s ORDER BY t.seq, s.path",
+			   which->where);
+	if (!a || !b)
+		return umbra_oom(err);
+	r = prepare(c, a, sets, err, "listing sets");
+	if (r == 0)
+		r = prepare(c, b, shadows, err, "listing shadow copies");
+	if (r == 0 && which->param) {
+		sqlite3_bind_text(*sets, 1, which->param, -1, SQLITE_STATIC);
+		sqlite3_bind_text(*shadows, 1, which->param, -1, SQLITE_STATIC);
+	}
+	return r;
+}
+
+/* Both queries are ordered by seq, so one pass joins them. */
+static int load(struct umbra_catalog *c, const struct choice *which, enum umbra_load how,
 		struct umbra_set_list *out, struct umbra_error *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *sets = NULL, *shadows = NULL;
 	_cleanup_set_list_ struct umbra_set_list list = {0};
 	struct umbra_set *set;
 	size_t room = 0, at = 0;
-	int r, rc;
+	int r = prepare_list(c, which, &sets, &shadows, err), rc;
 
-	r = prepare(c,
-		    id ? "SELECT " SET_COLUMNS "WHERE id=?" : "SELECT " SET_COLUMNS "ORDER BY seq",
-		    &sets, err, "listing sets");
-	if (r == 0)
-		r = prepare(c,
-			    id ? "SELECT " SHADOW_COLUMNS "JOIN sets t ON t.seq=s.set_seq "
-				 "WHERE t.id=? ORDER BY s.path"
-			       : "SELECT " SHADOW_COLUMNS "ORDER BY s.set_seq, s.path",
-			    &shadows, err, "listing shadow copies");
 	if (r < 0)
 		return r;
-	if (id) {
-		sqlite3_bind_text(sets, 1, id, -1, SQLITE_STATIC);
-		sqlite3_bind_text(shadows, 1, id, -1, SQLITE_STATIC);
-	}
 	while ((rc = sqlite3_step(sets)) == SQLITE_ROW) {
 		r = read_set(sets, how, &set);
 		if (r == 0)
@@ -653,7 +677,7 @@ static int load(struct umbra_catalog *c, const char *id, enum umbra_load how,
 }
 
 /* Sets and their copies as of one moment. */
-static int load_locked(struct umbra_catalog *c, const char *id, enum umbra_load how,
+static int load_locked(struct umbra_catalog *c, const struct choice *which, enum umbra_load how,
 		       struct umbra_set_list *out, struct umbra_error *err)
 {
 	int r;
@@ -663,7 +687,7 @@ static int load_locked(struct umbra_catalog *c, const char *id, enum umbra_load 
 	r = exec(c, "BEGIN", err, "reading");
 	if (r < 0)
 		return r;
-	r = load(c, id, how, out, err);
+	r = load(c, which, how, out, err);
 	sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
 	return r;
 }
@@ -672,14 +696,22 @@ int umbra_catalog_load(struct umbra_catalog *c, enum umbra_load how, struct umbr
 		       struct umbra_error *err)
 {
 	*out = (struct umbra_set_list){0};
-	return load_locked(c, NULL, how, out, err);
+	return load_locked(c, &(struct choice){"1", NULL}, how, out, err);
+}
+
+int umbra_catalog_load_unfinished(struct umbra_catalog *c, struct umbra_set_list *out,
+				  struct umbra_error *err)
+{
+	*out = (struct umbra_set_list){0};
+	return load_locked(c, &(struct choice){"t.state<>'created'", NULL}, UMBRA_LOAD_FULL, out,
+			   err);
 }
 
 int umbra_catalog_load_one(struct umbra_catalog *c, const char *id, struct umbra_set **out,
 			   struct umbra_error *err)
 {
 	_cleanup_set_list_ struct umbra_set_list list = {0};
-	int r = load_locked(c, id, UMBRA_LOAD_FULL, &list, err);
+	int r = load_locked(c, &(struct choice){"t.id=?", id}, UMBRA_LOAD_FULL, &list, err);
 
 	if (r < 0)
 		return r;
@@ -715,6 +747,40 @@ int umbra_catalog_load_shadow(struct umbra_catalog *c, const char *shadow_id,
 		return umbra_oom(err);
 	sqlite3_reset(s);
 	return umbra_catalog_load_one(c, id, out, err);
+}
+
+int umbra_catalog_load_previous(struct umbra_catalog *c, const char *path, const char *provider,
+				struct umbra_set **out, size_t *count, struct umbra_error *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *s = NULL;
+	_cleanup_free_ char *id = NULL;
+	int r, rc;
+
+	r = prepare(c,
+		    "SELECT t.id, s.provider=?2 FROM shadows s JOIN sets t ON t.seq=s.set_seq "
+		    "WHERE s.path=?1 AND t.state='created' ORDER BY s.set_seq DESC",
+		    &s, err, "looking for the previous copy");
+	if (r < 0)
+		return r;
+	bind_path(s, 1, path);
+	sqlite3_bind_text(s, 2, provider, -1, SQLITE_STATIC);
+	for (*count = 0; (rc = sqlite3_step(s)) == SQLITE_ROW; (*count)++) {
+		if (id || !sqlite3_column_int(s, 1))
+			continue;
+		id = column_dup(s, 0);
+		if (!id)
+			return umbra_oom(err);
+	}
+	if (rc != SQLITE_DONE)
+		return db_fail(c, rc, err, "looking for the previous copy");
+	sqlite3_reset(s);
+	*out = NULL;
+	return id ? umbra_catalog_load_one(c, id, out, err) : 0;
+}
+
+int umbra_catalog_newest_time(struct umbra_catalog *c, int64_t *time, struct umbra_error *err)
+{
+	return query_int(c, "SELECT max(time) FROM sets", 0, 0, time, err);
 }
 
 int umbra_catalog_verify(struct umbra_catalog *c, struct umbra_error *err)

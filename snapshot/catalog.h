@@ -18,6 +18,8 @@ struct umbra_catalog;
 enum umbra_catalog_mode {
 	UMBRA_CATALOG_READ,  /* a missing catalog is an empty one */
 	UMBRA_CATALOG_WRITE, /* made when missing */
+	UMBRA_CATALOG_NONE,  /* umbra_engine_open() only: all but the catalog is opened, to rebuild
+				it */
 };
 
 int umbra_catalog_open(const char *state_dir, enum umbra_catalog_mode mode,
@@ -60,6 +62,22 @@ enum umbra_load {
 /* All sets of all states, oldest first. */
 int umbra_catalog_load(struct umbra_catalog *catalog, enum umbra_load how,
 		       struct umbra_set_list *out, struct umbra_error *err);
+
+/* Sets that are PREPARING or DELETING, full. */
+int umbra_catalog_load_unfinished(struct umbra_catalog *catalog, struct umbra_set_list *out,
+				  struct umbra_error *err);
+
+/*
+ * The newest CREATED set (full) that has a copy of the volume path by this provider; *out is
+ * NULL when there is none. *count: how many copies of path there are, by whatever provider.
+ */
+int umbra_catalog_load_previous(struct umbra_catalog *catalog, const char *path,
+				const char *provider, struct umbra_set **out, size_t *count,
+				struct umbra_error *err);
+
+/* *time: of the newest set by time, 0 when there is none. */
+int umbra_catalog_newest_time(struct umbra_catalog *catalog, int64_t *time,
+			      struct umbra_error *err);
 
 /* One set by id, full. -ENOENT. */
 int umbra_catalog_load_one(struct umbra_catalog *catalog, const char *id, struct umbra_set **out,

@@ -68,7 +68,7 @@ static int open_state(struct umbra_engine *e, enum umbra_catalog_mode mode, stru
 	struct stat st;
 	int r;
 
-	if (mode == UMBRA_CATALOG_WRITE) {
+	if (mode != UMBRA_CATALOG_READ) {
 		r = umbra_mkdir_all(e->state_dir, 0700);
 		if (r < 0)
 			return umbra_fail_errno(err, r,
@@ -114,7 +114,7 @@ int umbra_engine_open(const char *state_dir, enum umbra_catalog_mode mode,
 	r = umbra_state_dir(state_dir, &e->state_dir, err);
 	if (r == 0)
 		r = open_state(e, mode, err);
-	if (r == 0)
+	if (r == 0 && mode != UMBRA_CATALOG_NONE)
 		r = umbra_catalog_open(e->state_dir, mode, &e->catalog, err);
 	if (r < 0)
 		return r;
