@@ -46,7 +46,8 @@ int umbra_coordinator_create(struct umbra_coordinator *c,
 
 /* Deletes sets by id, all or as far as it comes; each is gone from every mounted tree first. */
 int umbra_coordinator_delete(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
-			     int wait_s, struct umbra_observer *observer, struct umbra_error *err);
+			     int wait_s, struct umbra_observer *observer, json_t **warnings,
+			     struct umbra_error *err);
 
 /*
  * Undoes what killed processes left (also done at the start of every create and delete).

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "coordinator/client.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "common/wire.h"
+#include "coordinator/server.h"
+#include "snapshot/engine.h"
+
+#define LOOK_MS 100
+
+struct umbra_coordinator {
+	char *state_dir;
+	int fd;
+	pid_t child;
+};
+
+/*
+ * The coordinator must outlive its requester for as long as undoing takes: a session of its own
+ * keeps the terminal's signals away; the closed socket tells it all it has to know.
+ */
+static _Noreturn void run_child(int fd)
+{
+	int null;
+
+	setsid();
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	/* Who reads the requester's output must not have to wait for us. */
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+	umbra_raise_nofile();
+	umbra_serve(fd);
+	_exit(0);
+}
+
+int umbra_coordinator_connect(const char *state_dir, struct umbra_coordinator **out,
+			      struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = calloc(1, sizeof(*c));
+	int fds[2], r;
+
+	if (!c)
+		return umbra_oom(err);
+	c->fd = -1;
+	r = umbra_state_dir(state_dir, &c->state_dir, err);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return umbra_fail_errno(err, errno, "cannot talk to the coordinator");
+	fflush(NULL);
+	c->child = fork();
+	if (c->child == 0) {
+		close(fds[0]);
+		run_child(fds[1]);
+	}
+	close(fds[1]);
+	c->fd = fds[0];
+	if (c->child < 0)
+		return umbra_fail_errno(err, errno, "cannot start the coordinator");
+	*out = TAKE_PTR(c);
+	return 0;
+}
+
+struct umbra_coordinator *umbra_coordinator_close(struct umbra_coordinator *c)
+{
+	if (!c)
+		return NULL;
+	umbra_close(c->fd);
+	if (c->child > 0)
+		while (waitpid(c->child, NULL, 0) < 0 && errno == EINTR)
+			;
+	free(c->state_dir);
+	free(c);
+	return NULL;
+}
+
+/* The connection broke without a result. */
+static int died(struct umbra_coordinator *c, struct umbra_error *err)
+{
+	int status = 0;
+	bool known = waitpid(c->child, &status, 0) == c->child;
+
+	c->child = -1;
+	if (known && WIFSIGNALED(status))
+		return umbra_fail(err, UMBRA_E_INTERRUPTED, EPIPE,
+				  "the coordinator was killed by signal %d (%s); what it left is "
+				  "undone by the next create, delete or check",
+				  WTERMSIG(status), strsignal(WTERMSIG(status)));
+	return umbra_fail(err, UMBRA_E_INTERNAL, EPIPE,
+			  "the coordinator ended without an answer (status %d)",
+			  known ? WEXITSTATUS(status) : -1);
+}
+
+static enum umbra_code code_of(const char *name)
+{
+	int code;
+
+	for (code = UMBRA_E_INTERNAL; name && code <= UMBRA_E_IO; code++)
+		if (strcmp(name, umbra_code_name((enum umbra_code)code)) == 0)
+			return (enum umbra_code)code;
+	return UMBRA_E_INTERNAL;
+}
+
+static int failed(const json_t *message, struct umbra_error *err)
+{
+	const char *text = umbra_doc_string(message, "text");
+	int64_t number = umbra_doc_int(message, "errno", EIO);
+
+	if (number < 1 || number > 4095)
+		number = EIO;
+	return umbra_fail(err, code_of(umbra_doc_string(message, "code")), (int)number, "%s",
+			  text ? text : "the coordinator did not say why it failed");
+}
+
+static void observe(const json_t *message, struct umbra_observer *o)
+{
+	const char *phase = umbra_doc_string(message, "phase");
+	struct umbra_progress p = {
+		.files = (uint64_t)umbra_doc_int(message, "files", 0),
+		.files_total = (uint64_t)umbra_doc_int(message, "files_total", 0),
+		.bytes = (uint64_t)umbra_doc_int(message, "bytes", 0),
+	};
+
+	if (o && o->progress && phase)
+		o->progress(o, phase, &p);
+}
+
+static void ask_to_stop(struct umbra_coordinator *c)
+{
+	_cleanup_json_ json_t *cancel = json_pack("{s:s}", "type", "cancel");
+
+	if (cancel)
+		umbra_wire_send(c->fd, cancel, false);
+}
+
+/* One message: -EAGAIN to go on, else the end of the request. */
+static int take_message(struct umbra_coordinator *c, struct umbra_observer *o, json_t **result,
+			struct umbra_error *err)
+{
+	_cleanup_json_ json_t *message = NULL;
+	const char *type;
+	int r = umbra_wire_receive(c->fd, &message, err);
+
+	if (r == -ECONNRESET)
+		return died(c, err);
+	if (r < 0)
+		return r;
+	type = umbra_doc_string(message, "type");
+	if (type && strcmp(type, "progress") == 0) {
+		observe(message, o);
+		return -EAGAIN;
+	}
+	if (!type || strcmp(type, "result") != 0)
+		return failed(message, err);
+	*result = TAKE_PTR(message);
+	return 0;
+}
+
+/* Takes request. */
+static int call(struct umbra_coordinator *c, json_t *request, int wait_s, struct umbra_observer *o,
+		json_t **result, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *owned = request;
+	bool asked = false;
+	int r;
+
+	if (!request || umbra_doc_set_path(request, "state_dir", c->state_dir) < 0 ||
+	    json_object_set_new(request, "v", json_integer(UMBRA_PROTOCOL_VERSION)) < 0 ||
+	    json_object_set_new(request, "wait_s", json_integer(wait_s)) < 0)
+		return umbra_oom(err);
+	r = umbra_wire_send(c->fd, request, true);
+	if (r == -EMSGSIZE)
+		return umbra_fail(err, UMBRA_E_USAGE, E2BIG, "too many or too long names at once");
+	if (r < 0)
+		return r == -EPIPE ? died(c, err)
+				   : umbra_fail_errno(err, r, "cannot talk to the coordinator");
+	do {
+		if (!asked && o && o->stop && o->stop(o)) {
+			ask_to_stop(c);
+			asked = true;
+		}
+		r = umbra_wire_wait(c->fd, LOOK_MS);
+		if (r < 0)
+			return umbra_fail_errno(err, r, "waiting for the coordinator");
+		r = r > 0 ? take_message(c, o, result, err) : -EAGAIN;
+	} while (r == -EAGAIN);
+	return r;
+}
+
+static int put_paths(json_t *array, const struct umbra_create_request *request,
+		     struct umbra_error *err)
+{
+	_cleanup_free_ char *path = NULL;
+	json_t *one;
+	size_t i;
+	int r;
+
+	for (i = 0; i < request->n_paths; i++) {
+		r = umbra_absolute_path(request->paths[i], false, &path);
+		if (r == -ENOENT)
+			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT, "'%s' does not exist",
+					  request->paths[i]);
+		if (r < 0)
+			return umbra_fail_errno(err, r, "cannot reach '%s'", request->paths[i]);
+		one = json_object();
+		if (!one || umbra_doc_set_path(one, "path", path) < 0 ||
+		    json_array_append_new(array, one) < 0)
+			return umbra_oom(err);
+		free(TAKE_PTR(path));
+	}
+	return 0;
+}
+
+static int take_warnings(json_t *result, json_t **warnings, struct umbra_error *err)
+{
+	json_t *list = json_object_get(result, "warnings");
+
+	*warnings = json_is_array(list) ? json_incref(list) : json_array();
+	return *warnings ? 0 : umbra_oom(err);
+}
+
+int umbra_coordinator_create(struct umbra_coordinator *c,
+			     const struct umbra_create_request *request,
+			     struct umbra_observer *observer, struct umbra_id *set,
+			     json_t **warnings, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *message = NULL, *result = NULL;
+	json_t *paths = json_array();
+	const char *id;
+	int r;
+
+	message = json_pack("{s:s,s:o,s:b}", "type", "create", "paths", paths, "recursive",
+			    request->recursive);
+	if (!message)
+		return umbra_oom(err);
+	r = put_paths(paths, request, err);
+	if (r < 0)
+		return r;
+	if ((request->provider &&
+	     umbra_doc_set_string(message, "provider", request->provider) < 0) ||
+	    (request->comment && umbra_doc_set_path(message, "comment", request->comment) < 0))
+		return umbra_oom(err);
+	r = call(c, TAKE_PTR(message), request->wait_s, observer, &result, err);
+	if (r < 0)
+		return r;
+	id = umbra_doc_string(result, "set");
+	if (!id || !umbra_id_valid(id))
+		return umbra_fail(err, UMBRA_E_INTERNAL, EBADMSG,
+				  "the coordinator's answer names no set");
+	strcpy(set->s, id);
+	return take_warnings(result, warnings, err);
+}
+
+int umbra_coordinator_delete(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
+			     int wait_s, struct umbra_observer *observer, json_t **warnings,
+			     struct umbra_error *err)
+{
+	_cleanup_json_ json_t *result = NULL;
+	json_t *message, *ids = json_array();
+	size_t i;
+	int r;
+
+	message = json_pack("{s:s,s:o}", "type", "delete", "sets", ids);
+	for (i = 0; message && i < n; i++)
+		if (json_array_append_new(ids, json_string(sets[i].s)) < 0) {
+			json_decref(message);
+			return umbra_oom(err);
+		}
+	r = call(c, message, wait_s, observer, &result, err);
+	return r < 0 ? r : take_warnings(result, warnings, err);
+}
+
+int umbra_coordinator_check(struct umbra_coordinator *c, bool rebuild, int wait_s,
+			    struct umbra_observer *observer, json_t **report,
+			    struct umbra_error *err)
+{
+	json_t *message = json_pack("{s:s,s:b}", "type", "check", "rebuild", rebuild);
+
+	return call(c, message, wait_s, observer, report, err);
+}

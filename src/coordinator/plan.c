@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "coordinator/plan.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#define ACL_MAX 65536
+
+void umbra_plan_finish(struct umbra_plan *plan)
+{
+	size_t i;
+
+	for (i = 0; i < plan->n; i++)
+		umbra_volume_free(plan->items[i].volume);
+	free(plan->items);
+	*plan = (struct umbra_plan){0};
+}
+
+static const struct umbra_plan_item *find(const struct umbra_plan *plan, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < plan->n; i++)
+		if (strcmp(plan->items[i].volume->path, path) == 0)
+			return &plan->items[i];
+	return NULL;
+}
+
+/* Takes volume. */
+static int add(struct umbra_plan *plan, struct umbra_volume *volume,
+	       const struct umbra_provider *provider, struct umbra_error *err)
+{
+	struct umbra_plan_item *more;
+
+	if (find(plan, volume->path)) {
+		umbra_volume_free(volume);
+		return 0;
+	}
+	more = reallocarray(plan->items, plan->n + 1, sizeof(*more));
+	if (!more) {
+		umbra_volume_free(volume);
+		return umbra_oom(err);
+	}
+	plan->items = more;
+	plan->items[plan->n++] = (struct umbra_plan_item){volume, provider};
+	return 0;
+}
+
+static int add_path(struct umbra_session *s, const char *path,
+		    const struct umbra_plan_request *request, struct umbra_plan *plan,
+		    struct umbra_error *err)
+{
+	_cleanup_volume_list_ struct umbra_volume_list members = {0};
+	_cleanup_volume_ struct umbra_volume *volume = NULL;
+	const struct umbra_provider *provider;
+	size_t i;
+	int r = umbra_volume_resolve(path, &volume, err);
+
+	if (r < 0)
+		return r;
+	if (umbra_engine_owns(s->engine, volume->path))
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EINVAL,
+				  "'%s' lies inside umbra's own store '%s', which is never copied",
+				  volume->path, umbra_engine_state_dir(s->engine));
+	r = umbra_provider_choose(volume, request->provider, &provider, err);
+	if (r == 0)
+		r = umbra_provider_resolve(provider, volume, &members, err);
+	if (r < 0)
+		return r;
+	for (i = 0; i < members.n; i++) {
+		r = add(plan, TAKE_PTR(members.v[i]), provider, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int add_below(struct umbra_session *s, const char *path,
+		     const struct umbra_plan_request *request, struct umbra_plan *plan,
+		     struct umbra_error *err)
+{
+	struct umbra_mount_below *mounts;
+	size_t n, i;
+	int r = umbra_volume_mounts_below(path, &mounts, &n, err);
+
+	if (r < 0)
+		return r;
+	for (i = 0; r == 0 && i < n; i++)
+		if (mounts[i].usable && !find(plan, mounts[i].path) &&
+		    !umbra_engine_owns(s->engine, mounts[i].path))
+			r = add_path(s, mounts[i].path, request, plan, err);
+	umbra_mounts_below_free(mounts, n);
+	return r;
+}
+
+/* A directory on the same mount as a directory above it that is copied whole is in that copy. */
+static const char *covered_by(const struct umbra_plan *plan, const struct umbra_plan_item *inner)
+{
+	const struct umbra_plan_item *outer;
+	size_t i;
+
+	for (i = 0; i < plan->n; i++) {
+		outer = &plan->items[i];
+		if (outer != inner && outer->provider == inner->provider &&
+		    !outer->provider->resolve &&
+		    umbra_path_below(inner->volume->path, outer->volume->path) &&
+		    strcmp(outer->volume->mount, inner->volume->mount) == 0)
+			return outer->volume->path;
+	}
+	return NULL;
+}
+
+static void drop_covered(struct umbra_session *s, struct umbra_plan *plan)
+{
+	const char *by;
+	size_t i;
+
+	for (i = 0; i < plan->n;) {
+		by = covered_by(plan, &plan->items[i]);
+		if (!by) {
+			i++;
+			continue;
+		}
+		umbra_session_warn(s, "'%s' is in the copy of '%s' already",
+				   plan->items[i].volume->path, by);
+		umbra_volume_free(plan->items[i].volume);
+		memmove(&plan->items[i], &plan->items[i + 1],
+			(plan->n - i - 1) * sizeof(plan->items[0]));
+		plan->n--;
+	}
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct umbra_plan_item *x = a, *y = b;
+
+	return strcmp(x->volume->path, y->volume->path);
+}
+
+int umbra_plan_make(struct umbra_session *s, const struct umbra_plan_request *request,
+		    struct umbra_plan *out, struct umbra_error *err)
+{
+	_cleanup_plan_ struct umbra_plan plan = {0};
+	size_t i, asked;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < request->n_paths; i++)
+		r = add_path(s, request->paths[i], request, &plan, err);
+	asked = plan.n;
+	for (i = 0; r == 0 && request->recursive && i < asked; i++)
+		r = add_below(s, plan.items[i].volume->path, request, &plan, err);
+	if (r < 0)
+		return r;
+	drop_covered(s, &plan);
+	if (plan.n > UMBRA_SET_VOLUMES_MAX)
+		return umbra_fail(
+			err, UMBRA_E_USAGE, E2BIG,
+			"%zu volumes are too many for one set (at most %d): name fewer, or "
+			"make several sets",
+			plan.n, UMBRA_SET_VOLUMES_MAX);
+	if (plan.n > 1)
+		qsort(plan.items, plan.n, sizeof(plan.items[0]), by_path);
+	*out = plan;
+	plan = (struct umbra_plan){0};
+	return 0;
+}
+
+int umbra_plan_note_uncovered(struct umbra_session *s, const struct umbra_plan *plan,
+			      struct umbra_shadow *shadow, struct umbra_error *err)
+{
+	struct umbra_mount_below *mounts;
+	bool fuse;
+	size_t n, i;
+	int r = umbra_volume_mounts_below(shadow->path, &mounts, &n, err);
+
+	if (r < 0)
+		return r;
+	for (i = 0; r == 0 && i < n; i++) {
+		fuse = strncmp(mounts[i].fstype, "fuse", 4) == 0;
+		if ((!mounts[i].usable && !fuse) || find(plan, mounts[i].path))
+			continue;
+		if (umbra_shadow_note(shadow, UMBRA_NOTE_UNCOVERED, mounts[i].path,
+				      mounts[i].fstype) < 0)
+			r = umbra_oom(err);
+		else
+			umbra_session_warn(s,
+					   "'%s' (%s) is mounted below '%s' and not in the set%s",
+					   mounts[i].path, mounts[i].fstype, shadow->path,
+					   fuse ? "" : ": name it too, or use --recursive");
+	}
+	umbra_mounts_below_free(mounts, n);
+	return r;
+}
+
+static int record_one(struct umbra_above *a, const char *path, struct umbra_error *err)
+{
+	unsigned char acl[ACL_MAX];
+	struct stat st;
+	ssize_t n, i;
+
+	if (lstat(path, &st) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", path);
+	*a = (struct umbra_above){.mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid};
+	n = lgetxattr(path, "system.posix_acl_access", acl, sizeof(acl));
+	if (n < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+		return umbra_fail_errno(err, errno, "cannot read the ACL of '%s'", path);
+	if (n <= 0)
+		return 0;
+	a->acl = malloc((size_t)n * 2 + 1);
+	if (!a->acl)
+		return umbra_oom(err);
+	for (i = 0; i < n; i++)
+		sprintf(a->acl + i * 2, "%02x", acl[i]);
+	return 0;
+}
+
+int umbra_plan_record_above(struct umbra_shadow *shadow, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = strdup(shadow->path);
+	size_t depth = 0;
+	char *p;
+	int r;
+
+	if (!path)
+		return umbra_oom(err);
+	for (p = path; p[1]; p++)
+		depth += *p == '/';
+	shadow->above = calloc(depth ? depth : 1, sizeof(*shadow->above));
+	if (!shadow->above)
+		return umbra_oom(err);
+	for (p = path; p[1]; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		r = record_one(&shadow->above[shadow->n_above], *path ? path : "/", err);
+		*p = '/';
+		if (r < 0)
+			return r;
+		shadow->n_above++;
+	}
+	return 0;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "coordinator/reconcile.h"
+
+#include <string.h>
+
+static int no_provider(const struct umbra_shadow *shadow, struct umbra_error *err)
+{
+	return umbra_fail(
+		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+		"shadow copy '%s' of '%s' was made by provider '%s', which this umbra does "
+		"not have",
+		shadow->id.s, shadow->path, shadow->provider);
+}
+
+static int abort_member(struct umbra_session *s, const struct umbra_set *set,
+			struct umbra_shadow *shadow, struct umbra_error *err)
+{
+	struct umbra_member m = {
+		.provider = umbra_provider_find(shadow->provider),
+		.set = set,
+		.shadow = shadow,
+		.state_fd = umbra_engine_state_fd(s->engine),
+		.state_dir = umbra_engine_state_dir(s->engine),
+		.watch = &s->watch,
+	};
+
+	return m.provider ? m.provider->abort(&m, err) : no_provider(shadow, err);
+}
+
+int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
+		   struct umbra_member *members, struct umbra_error *err)
+{
+	bool undoing = s->undoing;
+	int r = 0, one;
+	size_t i;
+
+	s->undoing = true;
+	s->phase = "undoing";
+	for (i = set->n_shadows; i-- > 0;) {
+		one = members ? members[i].provider->abort(&members[i], r ? NULL : err)
+			      : abort_member(s, set, set->shadows[i], r ? NULL : err);
+		if (one < 0 && r == 0)
+			r = one;
+	}
+	if (r == 0)
+		r = umbra_catalog_remove(umbra_engine_catalog(s->engine), &set->id, err);
+	s->undoing = undoing;
+	return r;
+}
+
+int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err)
+{
+	const struct umbra_provider *p;
+	size_t i;
+	int r;
+
+	s->phase = "deleting";
+	for (i = 0; i < set->n_shadows; i++) {
+		p = umbra_provider_find(set->shadows[i]->provider);
+		r = p ? p->remove(umbra_engine_state_fd(s->engine), set->shadows[i], &s->watch, err)
+		      : no_provider(set->shadows[i], err);
+		if (r < 0)
+			return umbra_wrap(err, r, "deleting shadow copy '%s' of '%s'",
+					  set->shadows[i]->id.s, set->shadows[i]->path);
+	}
+	return umbra_catalog_remove(umbra_engine_catalog(s->engine), &set->id, err);
+}
+
+static int reconcile_one(struct umbra_session *s, const struct umbra_set *set, json_t *repaired,
+			 struct umbra_error *err)
+{
+	bool preparing = set->state == UMBRA_SET_PREPARING;
+	char token[UMBRA_TOKEN_LEN + 1];
+	struct umbra_error why = {0};
+	json_t *text;
+	int r;
+
+	umbra_token_format(set->time, token);
+	r = preparing ? umbra_undo_set(s, set, NULL, &why) : umbra_remove_set(s, set, &why);
+	if (r == -ECANCELED) {
+		*err = why;
+		return r;
+	}
+	if (r < 0)
+		return umbra_session_warn(s,
+					  "what is left of the %s set %s cannot be removed now: %s",
+					  preparing ? "unfinished" : "deleted", token, why.text);
+	if (!repaired)
+		return 0;
+	text = json_sprintf("the %s set %s was removed", preparing ? "unfinished" : "half-deleted",
+			    token);
+	return json_array_append_new(repaired, text) < 0 ? umbra_oom(err) : 0;
+}
+
+int umbra_reconcile(struct umbra_session *s, json_t *repaired, struct umbra_error *err)
+{
+	_cleanup_set_list_ struct umbra_set_list list = {0};
+	bool deleting = false;
+	size_t i;
+	int r;
+
+	r = umbra_catalog_load_unfinished(umbra_engine_catalog(s->engine), &list, err);
+	if (r < 0 || list.n == 0)
+		return r;
+	for (i = 0; i < list.n; i++)
+		deleting = deleting || list.sets[i]->state == UMBRA_SET_DELETING;
+	if (deleting) /* whoever marked them may have died before the mounts knew */
+		umbra_session_announce(s);
+	for (i = 0; r == 0 && i < list.n; i++)
+		r = reconcile_one(s, list.sets[i], repaired, err);
+	return r;
+}

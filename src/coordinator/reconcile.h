@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What killed processes left half-made is undone, what they left half-deleted is deleted. */
+#pragma once
+
+#include "coordinator/session.h"
+
+/*
+ * For a session that has the lock. A set that cannot be cleaned up now (its filesystem is not
+ * mounted, say) stays in the catalog for the next start and is a warning, not a failure.
+ * repaired: array of sentences to add to, or NULL.
+ */
+int umbra_reconcile(struct umbra_session *s, json_t *repaired, struct umbra_error *err);
+
+/* Undoes the set (abort() of every member, catalog). members: the live ones, or NULL for a
+ * leftover. On failure the set stays PREPARING in the catalog. */
+int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
+		   struct umbra_member *members, struct umbra_error *err);
+
+/* remove() of every member of a set that is DELETING and known to all mounts; then the catalog. */
+int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err);

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "coordinator/session.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "coordinator/reconcile.h"
+#include "snapshot/mounts.h"
+
+#define LOCK_NAME        "lock"
+#define LOCK_POLL_MS     50
+#define PROGRESS_US      100000
+#define MOUNTS_ANSWER_MS 2000
+
+static volatile sig_atomic_t terminated;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	terminated = 1;
+}
+
+/* Cancel is all that a requester can say while its request runs; whatever else comes is a
+ * requester out of its mind, and is treated the same. */
+static void listen_to_requester(struct umbra_session *s)
+{
+	_cleanup_json_ json_t *message = NULL;
+
+	if (terminated || umbra_wire_receive(s->fd, &message, NULL) != -EAGAIN)
+		s->stopped = true;
+}
+
+static void tell_progress(struct umbra_session *s, const struct umbra_progress *p)
+{
+	_cleanup_json_ json_t *message = NULL;
+
+	message = json_pack("{s:s,s:s,s:I,s:I,s:I}", "type", "progress", "phase", s->phase, "files",
+			    (json_int_t)p->files, "files_total", (json_int_t)p->files_total,
+			    "bytes", (json_int_t)p->bytes);
+	if (message)
+		umbra_wire_send(s->fd, message, false);
+}
+
+static int tick(struct umbra_watch *watch, const struct umbra_progress *progress)
+{
+	struct umbra_session *s = (struct umbra_session *)watch;
+	int64_t now = umbra_now_us();
+
+	if (!s->stopped)
+		listen_to_requester(s);
+	if (now - s->told_us >= PROGRESS_US) {
+		s->told_us = now;
+		tell_progress(s, progress);
+	}
+	return s->stopped && !s->undoing ? -ECANCELED : 0;
+}
+
+void umbra_session_init(struct umbra_session *s, int fd)
+{
+	struct sigaction sa = {.sa_handler = on_term};
+
+	sigaction(SIGTERM, &sa, NULL);
+	*s = (struct umbra_session){
+		.watch.tick = tick, .fd = fd, .lock_fd = -1, .phase = "starting"};
+}
+
+void umbra_session_finish(struct umbra_session *s)
+{
+	umbra_engine_close(s->engine);
+	s->lock_fd = umbra_close(s->lock_fd);
+	json_decref(s->warnings);
+}
+
+int umbra_session_warn(struct umbra_session *s, const char *fmt, ...)
+{
+	struct umbra_error text; /* makes it printable */
+	char raw[UMBRA_ERROR_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	umbra_fail(&text, UMBRA_E_INTERNAL, 0, "%s", raw);
+	return json_array_append_new(s->warnings, json_string(text.text)) < 0 ? -ENOMEM : 0;
+}
+
+static void owner_of_lock(int fd, char *out, size_t size)
+{
+	ssize_t n = pread(fd, out, size - 1, 0);
+
+	out[n > 0 ? n : 0] = '\0';
+	out[strspn(out, "0123456789")] = '\0';
+}
+
+static int busy(struct umbra_session *s, struct umbra_error *err)
+{
+	char pid[16];
+
+	owner_of_lock(s->lock_fd, pid, sizeof(pid));
+	return umbra_fail(
+		err, UMBRA_E_BUSY, EBUSY,
+		"another umbra%s%s%s creates or deletes sets in '%s': try again later, or "
+		"wait for it with --wait SECONDS",
+		*pid ? " (process " : "", pid, *pid ? ")" : "", umbra_engine_state_dir(s->engine));
+}
+
+static int take_lock(struct umbra_session *s, int wait_s, struct umbra_error *err)
+{
+	int64_t until = umbra_now_us() + (int64_t)wait_s * 1000000;
+	char pid[16];
+	int n, r;
+
+	s->lock_fd = openat(umbra_engine_state_fd(s->engine), LOCK_NAME,
+			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->lock_fd < 0)
+		return umbra_fail_errno(err, errno, "cannot open the lock of '%s'",
+					umbra_engine_state_dir(s->engine));
+	s->phase = "waiting";
+	while (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return umbra_fail_errno(err, errno, "cannot lock '%s'",
+						umbra_engine_state_dir(s->engine));
+		if (umbra_now_us() >= until)
+			return busy(s, err);
+		r = umbra_watch_tick(&s->watch, NULL, err);
+		if (r < 0)
+			return r;
+		usleep(LOCK_POLL_MS * 1000);
+	}
+	/* Only for the message above: nothing depends on it. */
+	n = snprintf(pid, sizeof(pid), "%d\n", getpid());
+	if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) < 0)
+		umbra_log_debug("cannot note the lock's owner");
+	return 0;
+}
+
+int umbra_session_begin(struct umbra_session *s, const char *state_dir, int wait_s, bool rebuild,
+			struct umbra_error *err)
+{
+	int r;
+
+	s->warnings = json_array();
+	if (!s->warnings)
+		return umbra_oom(err);
+	r = umbra_engine_open(state_dir, rebuild ? UMBRA_CATALOG_NONE : UMBRA_CATALOG_WRITE,
+			      &s->engine, err);
+	if (r == 0)
+		r = take_lock(s, wait_s, err);
+	if (r == 0 && !rebuild)
+		r = umbra_reconcile(s, NULL, err);
+	return r;
+}
+
+void umbra_session_announce(struct umbra_session *s)
+{
+	int silent = umbra_mounts_announce(umbra_engine_state_fd(s->engine), MOUNTS_ANSWER_MS);
+
+	if (silent > 0)
+		umbra_session_warn(s,
+				   "%d mounted tree(s) did not answer and may show an old list of "
+				   "sets: unmount and mount again",
+				   silent);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One request being carried out: its requester's socket, and the lock that makes it the only one
+ * that changes this state directory. The requester's wish to stop (a message, or its death)
+ * comes in through the watch that long work ticks.
+ */
+#pragma once
+
+#include "common/wire.h"
+#include "snapshot/engine.h"
+#include "snapshot/provider.h"
+
+struct umbra_session {
+	struct umbra_watch watch; /* first: given to providers, cast back in its tick */
+	struct umbra_engine *engine;
+	int fd;            /* the requester */
+	int lock_fd;       /* STATE/lock, flock()ed; -1 before */
+	const char *phase; /* of the progress messages */
+	bool stopped;      /* the requester wants to stop, or is gone */
+	bool undoing;      /* from here on nothing is given up any more */
+	int64_t told_us;   /* when progress was last sent */
+	json_t *warnings;  /* array of sentences */
+};
+
+void umbra_session_init(struct umbra_session *s, int fd);
+void umbra_session_finish(struct umbra_session *s);
+
+/*
+ * Opens the engine for writing, takes the lock and undoes what killed processes left. While
+ * another process has the lock: waits wait_s seconds, then UMBRA_E_BUSY. rebuild: the catalog is
+ * not touched (it may be damaged) and nothing is undone.
+ */
+int umbra_session_begin(struct umbra_session *s, const char *state_dir, int wait_s, bool rebuild,
+			struct umbra_error *err);
+
+int umbra_session_warn(struct umbra_session *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Tells mounted trees that the catalog changed; one that does not answer is a warning. */
+void umbra_session_announce(struct umbra_session *s);
