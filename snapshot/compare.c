@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/compare.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "snapshot/sys/attrs.h"
+#include "snapshot/sys/extents.h"
+
+#define BLOCK (256 * 1024)
+
+static int fail(int r, const struct umbra_node *node, const char *path, struct umbra_error *err)
+{
+	return umbra_fail_errno(err, r, "cannot read %s of '%s'",
+				node->root ? "the copy" : "the live file", path);
+}
+
+/* Fills buf as far as the file goes. */
+static ssize_t read_at(int fd, char *buf, size_t size, off_t at)
+{
+	size_t used = 0;
+	ssize_t n;
+
+	while (used < size) {
+		n = pread(fd, buf + used, size - used, at + (off_t)used);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		used += (size_t)n;
+	}
+	return (ssize_t)used;
+}
+
+/* Where the next data of both begins: what is a hole in both need not be read. */
+static off_t skip_holes(int a, int b, off_t at)
+{
+	off_t x = lseek(a, at, SEEK_DATA), y;
+
+	if (x < 0)
+		x = errno == ENXIO ? lseek(a, 0, SEEK_END) : at;
+	y = lseek(b, at, SEEK_DATA);
+	if (y < 0)
+		y = errno == ENXIO ? lseek(b, 0, SEEK_END) : at;
+	if (x < at || y < at)
+		return at;
+	return x < y ? x : y;
+}
+
+static int same_bytes(int fd_a, int fd_b, const struct umbra_node *a, const struct umbra_node *b,
+		      const char *path, struct umbra_error *err)
+{
+	_cleanup_free_ char *buf = malloc(2 * (size_t)BLOCK);
+	ssize_t n, m;
+	off_t at = 0;
+
+	if (!buf)
+		return umbra_oom(err);
+	for (;;) {
+		at = skip_holes(fd_a, fd_b, at);
+		n = read_at(fd_a, buf, BLOCK, at);
+		if (n < 0)
+			return fail((int)n, a, path, err);
+		m = read_at(fd_b, buf + BLOCK, BLOCK, at);
+		if (m < 0)
+			return fail((int)m, b, path, err);
+		if (n != m || memcmp(buf, buf + BLOCK, (size_t)n) != 0)
+			return 0;
+		if (n < BLOCK)
+			return 1;
+		at += n;
+	}
+}
+
+static int same_data(const struct umbra_node *a, const struct umbra_node *b, const char *path,
+		     struct umbra_error *err)
+{
+	_cleanup_close_ int fd_a = -1, fd_b = -1;
+
+	if (a->st.st_size != b->st.st_size)
+		return 0;
+	if (a->dev == b->dev && a->ino == b->ino)
+		return 1;
+	fd_a = umbra_node_open(a, 0);
+	if (fd_a < 0)
+		return fail(fd_a, a, path, err);
+	fd_b = umbra_node_open(b, 0);
+	if (fd_b < 0)
+		return fail(fd_b, b, path, err);
+	if (umbra_extents_same(fd_a, fd_b))
+		return 1;
+	return same_bytes(fd_a, fd_b, a, b, path, err);
+}
+
+static int same_link(const struct umbra_node *a, const struct umbra_node *b, const char *path,
+		     struct umbra_error *err)
+{
+	_cleanup_free_ char *x = NULL, *y = NULL;
+	int r = umbra_node_readlink(a, &x);
+
+	if (r < 0)
+		return fail(r, a, path, err);
+	r = umbra_node_readlink(b, &y);
+	if (r < 0)
+		return fail(r, b, path, err);
+	return strcmp(x, y) == 0;
+}
+
+int umbra_compare_content(const struct umbra_node *a, const struct umbra_node *b, const char *path,
+			  struct umbra_error *err)
+{
+	if (S_ISREG(a->st.st_mode))
+		return same_data(a, b, path, err);
+	if (S_ISLNK(a->st.st_mode))
+		return same_link(a, b, path, err);
+	if (S_ISCHR(a->st.st_mode) || S_ISBLK(a->st.st_mode))
+		return a->st.st_rdev == b->st.st_rdev;
+	return 1;
+}
+
+static bool same_time(const struct stat *a, const struct stat *b)
+{
+	return a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+int umbra_compare(const struct umbra_node *a, const struct umbra_node *b,
+		  enum umbra_compare_how how, const char *path, struct umbra_error *err)
+{
+	const struct stat *x = &a->st, *y = &b->st;
+	int differs = 0, r;
+
+	if ((x->st_mode & S_IFMT) != (y->st_mode & S_IFMT))
+		return UMBRA_DIFFERS_TYPE;
+	if ((x->st_mode & 07777) != (y->st_mode & 07777))
+		differs |= UMBRA_DIFFERS_MODE;
+	if (x->st_uid != y->st_uid || x->st_gid != y->st_gid)
+		differs |= UMBRA_DIFFERS_OWNER;
+	if (!S_ISDIR(x->st_mode) && !same_time(x, y))
+		differs |= UMBRA_DIFFERS_TIME;
+	r = umbra_attrs_same_xattrs(&(struct umbra_object){a->fd, NULL},
+				    &(struct umbra_object){b->fd, NULL});
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot read the attributes of '%s'", path);
+	if (r == 0)
+		differs |= UMBRA_DIFFERS_XATTRS;
+	if (how == UMBRA_COMPARE_QUICK && S_ISREG(x->st_mode) && x->st_size == y->st_size &&
+	    same_time(x, y))
+		return differs;
+	r = umbra_compare_content(a, b, path, err);
+	if (r < 0)
+		return r;
+	return differs | (r ? 0 : UMBRA_DIFFERS_CONTENT);
+}
+
+char *umbra_differs_text(int differs)
+{
+	static const char *const words[] = {"type", "content", "mode", "owner", "xattrs", "time"};
+	char *text = NULL, *more;
+	size_t i;
+
+	for (i = 0; i < UMBRA_ARRAY_SIZE(words); i++) {
+		if (!(differs & 1 << i))
+			continue;
+		more = umbra_asprintf("%s%s%s", text ? text : "", text ? ", " : "", words[i]);
+		free(text);
+		text = more;
+		if (!text)
+			return NULL;
+	}
+	return text ? text : strdup("");
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/versions.h"
+
+#include <string.h>
+
+#include "snapshot/compare.h"
+
+struct search {
+	const struct umbra_opener *opener;
+	const char *path;
+	unsigned int flags;
+	umbra_warn_fn warn;
+	void *arg;
+	struct umbra_view *live_view;
+	struct umbra_node live; /* fd -1: there is none */
+	struct stat same;       /* the copy that was last seen to be as the live file */
+	struct umbra_versions found;
+};
+
+void umbra_versions_finish(struct umbra_versions *versions)
+{
+	size_t i;
+
+	for (i = 0; i < versions->n; i++)
+		free(versions->v[i].sets);
+	free(versions->v);
+	*versions = (struct umbra_versions){0};
+}
+
+static bool same_shape(const struct stat *a, const struct stat *b)
+{
+	return (a->st_mode & S_IFMT) == (b->st_mode & S_IFMT) && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static int add_set(struct umbra_version *v, const struct umbra_set *set)
+{
+	const struct umbra_set **more = reallocarray(v->sets, v->n_sets + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	v->sets = more;
+	v->sets[v->n_sets++] = set;
+	return 0;
+}
+
+/* The set's file, opened in a view of its own, which the caller frees after the node. 1, 0, or
+ * negative. */
+static int open_in(const struct search *s, const struct umbra_set *set, struct umbra_view **view,
+		   struct umbra_node *node, struct umbra_error *err)
+{
+	*view = umbra_view_of_set(s->opener, set);
+	return *view ? umbra_view_find(*view, s->path, node, err) : umbra_oom(err);
+}
+
+/*
+ * Is node what the version is? Inode numbers are compared together with size and time: the
+ * version's own file is not held open, so that ten thousand sets need no ten thousand descriptors.
+ */
+static int is_version(const struct search *s, const struct umbra_version *v,
+		      const struct umbra_node *node, struct umbra_error *err)
+{
+	_cleanup_view_ struct umbra_view *view = NULL;
+	_cleanup_node_ struct umbra_node other = UMBRA_NODE_NONE;
+	int r;
+
+	if (!same_shape(&v->st, &node->st))
+		return 0;
+	if ((v->dev == node->dev && v->ino == node->ino) || S_ISDIR(node->st.st_mode))
+		return 1;
+	if (v->unreadable)
+		return 0;
+	r = open_in(s, v->sets[0], &view, &other, err);
+	return r <= 0 ? r : umbra_compare_content(&other, node, s->path, err);
+}
+
+static int is_live(const struct search *s, const struct umbra_node *node, struct umbra_error *err)
+{
+	if (s->live.fd < 0 || !same_shape(&s->live.st, &node->st))
+		return 0;
+	if (S_ISDIR(node->st.st_mode))
+		return 1;
+	return umbra_compare_content(&s->live, node, s->path, err);
+}
+
+static int new_version(struct search *s, const struct umbra_set *set, const struct umbra_node *node,
+		       struct umbra_error *err)
+{
+	struct umbra_version *more, *v;
+	int r;
+
+	more = reallocarray(s->found.v, s->found.n + 1, sizeof(*more));
+	if (!more)
+		return umbra_oom(err);
+	s->found.v = more;
+	v = &more[s->found.n];
+	*v = (struct umbra_version){.st = node->st, .dev = node->dev, .ino = node->ino};
+	v->unreadable = S_ISREG(node->st.st_mode) && node->root &&
+			umbra_root_check(node->root, node->ino) < 0;
+	if (!v->unreadable && (s->flags & UMBRA_VERSIONS_LIVE)) {
+		r = is_live(s, node, err);
+		if (r < 0)
+			return r;
+		v->live = r > 0;
+	}
+	if (add_set(v, set) < 0)
+		return umbra_oom(err);
+	s->found.n++;
+	return 0;
+}
+
+static int look_in(struct search *s, const struct umbra_set *set, struct umbra_error *err)
+{
+	_cleanup_view_ struct umbra_view *view = NULL;
+	_cleanup_node_ struct umbra_node node = UMBRA_NODE_NONE;
+	size_t i;
+	int r = open_in(s, set, &view, &node, err);
+
+	if (r <= 0)
+		return r;
+	/* Mostly it is the one found last. */
+	for (i = s->found.n; i-- > 0 && !(s->flags & UMBRA_VERSIONS_ALL);) {
+		r = is_version(s, &s->found.v[i], &node, err);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			return add_set(&s->found.v[i], set) < 0 ? umbra_oom(err) : 0;
+	}
+	return new_version(s, set, &node, err);
+}
+
+static void damaged(struct search *s, const struct umbra_set *set, struct umbra_error *why)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+
+	s->found.damaged++;
+	umbra_token_format(set->time, token);
+	umbra_wrap(why, -EIO, "%s", token);
+	if (s->warn)
+		s->warn(s->arg, why);
+}
+
+static int start(struct search *s, struct umbra_error *err)
+{
+	int r;
+
+	s->live_view = umbra_view_live(s->opener);
+	if (!s->live_view)
+		return umbra_oom(err);
+	r = umbra_view_find(s->live_view, s->path, &s->live, err);
+	if (r < 0)
+		return r;
+	s->found.live_exists = r > 0;
+	if (r > 0)
+		s->found.live = s->live.st;
+	return 0;
+}
+
+static void search_finish(struct search *s)
+{
+	umbra_versions_finish(&s->found);
+	umbra_node_finish(&s->live);
+	umbra_view_free(s->live_view);
+}
+
+int umbra_versions_find(const struct umbra_opener *opener, const struct umbra_set_list *sets,
+			const char *path, unsigned int flags, umbra_warn_fn warn, void *arg,
+			struct umbra_versions *out, struct umbra_error *err)
+{
+	_cleanup_(search_finish) struct search s = {.opener = opener,
+						    .path = path,
+						    .flags = flags,
+						    .warn = warn,
+						    .arg = arg,
+						    .live = UMBRA_NODE_NONE};
+	struct umbra_error why = {0};
+	size_t i;
+	int r = start(&s, err);
+
+	for (i = sets->n; r == 0 && i-- > 0;) {
+		if (!umbra_set_covering(sets->sets[i], path))
+			continue;
+		s.found.covering++;
+		if (look_in(&s, sets->sets[i], &why) == -ENOMEM)
+			r = umbra_oom(err);
+		else if (why.text[0])
+			damaged(&s, sets->sets[i], &why);
+		why = (struct umbra_error){0};
+	}
+	if (r < 0)
+		return r;
+	*out = s.found;
+	s.found = (struct umbra_versions){0};
+	return 0;
+}
+
+/* 1: this one differs from the live file. 0: it is the same. 2: it does not have it. */
+static int choose_here(struct search *s, const struct umbra_set *set, struct umbra_error *why)
+{
+	_cleanup_view_ struct umbra_view *view = NULL;
+	_cleanup_node_ struct umbra_node node = UMBRA_NODE_NONE;
+	int r = open_in(s, set, &view, &node, why);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return 2;
+	if (s->live.fd < 0 || S_ISDIR(node.st.st_mode) ||
+	    (node.st.st_mode & S_IFMT) != (s->live.st.st_mode & S_IFMT))
+		return 1;
+	if (same_shape(&s->same, &node.st) && s->same.st_dev == node.dev &&
+	    s->same.st_ino == node.ino)
+		return 0;
+	r = umbra_compare_content(&node, &s->live, s->path, why);
+	if (r > 0) {
+		s->same = node.st;
+		s->same.st_dev = node.dev;
+		s->same.st_ino = node.ino;
+	}
+	return r < 0 ? r : !r;
+}
+
+int umbra_versions_choose(const struct umbra_opener *opener, const struct umbra_set_list *sets,
+			  const char *path, umbra_warn_fn warn, void *arg,
+			  const struct umbra_set **out, struct umbra_error *err)
+{
+	_cleanup_(search_finish) struct search s = {
+		.opener = opener, .path = path, .warn = warn, .arg = arg, .live = UMBRA_NODE_NONE};
+	const struct umbra_set *same = NULL;
+	struct umbra_error why = {0};
+	size_t i;
+	int r = start(&s, err);
+
+	if (r < 0)
+		return r;
+	for (i = sets->n; i-- > 0;) {
+		if (!umbra_set_covering(sets->sets[i], path))
+			continue;
+		s.found.covering++;
+		r = choose_here(&s, sets->sets[i], &why);
+		if (r == 1) {
+			*out = sets->sets[i];
+			return 1;
+		}
+		if (r == 0 && !same)
+			same = sets->sets[i];
+		if (r < 0)
+			damaged(&s, sets->sets[i], &why);
+	}
+	if (same) {
+		*out = same;
+		return 2;
+	}
+	if (s.found.covering == 0)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "no shadow copy set covers '%s' (see 'umbra list')", path);
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "'%s' is in none of the %zu sets that cover it%s", path, s.found.covering,
+			  s.found.damaged ? ", as far as they can be read" : "");
+}
