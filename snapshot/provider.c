@@ -5,27 +5,13 @@
 
 #include "snapshot/document.h"
 
-#define X(name) extern const struct umbra_provider umbra_provider_##name;
-#include "snapshot/provider/providers.inc"
-#undef X
-
-static const struct umbra_provider *const table[] = {
-#define X(name) &umbra_provider_##name,
-#include "snapshot/provider/providers.inc"
-#undef X
-};
-
-const struct umbra_provider *const *umbra_providers(size_t *n)
-{
-	*n = UMBRA_ARRAY_SIZE(table);
-	return table;
-}
-
 const struct umbra_provider *umbra_provider_find(const char *name)
 {
-	size_t i;
+	const struct umbra_provider *const *table;
+	size_t n, i;
 
-	for (i = 0; i < UMBRA_ARRAY_SIZE(table); i++)
+	table = umbra_providers(&n);
+	for (i = 0; i < n; i++)
 		if (strcmp(table[i]->name, name) == 0)
 			return table[i];
 	return NULL;
@@ -54,13 +40,15 @@ int umbra_provider_choose(const struct umbra_volume *volume, const char *name,
 			  const struct umbra_provider **out, struct umbra_error *err)
 {
 	const struct umbra_provider *best = NULL;
+	const struct umbra_provider *const *table;
 	struct umbra_error why = {0};
 	int score, top = 0;
-	size_t i;
+	size_t n, i;
 
 	if (name)
 		return choose_named(volume, name, out, err);
-	for (i = 0; i < UMBRA_ARRAY_SIZE(table); i++) {
+	table = umbra_providers(&n);
+	for (i = 0; i < n; i++) {
 		score = table[i]->probe(volume, &why);
 		if (score > top) {
 			top = score;

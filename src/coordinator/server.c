@@ -7,6 +7,7 @@
 #include "coordinator/check.h"
 #include "coordinator/create.h"
 #include "coordinator/delete.h"
+#include "coordinator/reconcile.h"
 #include "snapshot/document.h"
 
 #define SENTENCES_MAX 200 /* of a result; a message is bounded */
@@ -58,7 +59,7 @@ static int put_sentences(json_t *result, const char *key, json_t *list)
 	return json_object_set(result, key, list) < 0 ? -ENOMEM : 0;
 }
 
-static int begin(struct umbra_session *s, const json_t *request, bool rebuild,
+static int begin(struct umbra_session *s, const json_t *request, enum umbra_catalog_mode mode,
 		 struct umbra_error *err)
 {
 	_cleanup_free_ char *state_dir = NULL;
@@ -68,7 +69,15 @@ static int begin(struct umbra_session *s, const json_t *request, bool rebuild,
 		return bad_request(err, "state_dir");
 	if (wait_s < 0 || wait_s > INT32_MAX)
 		return bad_request(err, "wait_s");
-	return umbra_session_begin(s, state_dir, (int)wait_s, rebuild, err);
+	return umbra_session_begin(s, state_dir, mode, (int)wait_s, err);
+}
+
+/* Whoever changes something first clears away what killed processes left. */
+static int begin_change(struct umbra_session *s, const json_t *request, struct umbra_error *err)
+{
+	int r = begin(s, request, UMBRA_CATALOG_WRITE, err);
+
+	return r < 0 ? r : umbra_reconcile(s, NULL, err);
 }
 
 static int serve_create(struct umbra_session *s, const json_t *request, json_t *result,
@@ -84,7 +93,7 @@ static int serve_create(struct umbra_session *s, const json_t *request, json_t *
 		return bad_request(err, "comment");
 	r = get_paths(json_object_get(request, "paths"), &paths, &plan.n_paths, err);
 	if (r == 0)
-		r = begin(s, request, false, err);
+		r = begin_change(s, request, err);
 	if (r < 0)
 		return r;
 	plan.paths = (const char *const *)paths;
@@ -115,7 +124,7 @@ static int serve_delete(struct umbra_session *s, const json_t *request, json_t *
 	}
 	if (json_array_size(sets) == 0)
 		return bad_request(err, "sets");
-	r = begin(s, request, false, err);
+	r = begin_change(s, request, err);
 	return r < 0 ? r : umbra_delete(s, ids, json_array_size(sets), err);
 }
 
@@ -129,7 +138,7 @@ static int serve_check(struct umbra_session *s, const json_t *request, json_t *r
 
 	if (!problems || !repaired)
 		return umbra_oom(err);
-	r = begin(s, request, rebuild, err);
+	r = begin(s, request, rebuild ? UMBRA_CATALOG_NONE : UMBRA_CATALOG_WRITE, err);
 	if (r == 0)
 		r = rebuild ? umbra_rebuild(s, problems, repaired, &sets, err)
 			    : umbra_check(s, problems, repaired, &sets, err);

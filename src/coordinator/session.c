@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "coordinator/reconcile.h"
 #include "snapshot/mounts.h"
 
 #define LOCK_NAME        "lock"
@@ -138,21 +137,16 @@ static int take_lock(struct umbra_session *s, int wait_s, struct umbra_error *er
 	return 0;
 }
 
-int umbra_session_begin(struct umbra_session *s, const char *state_dir, int wait_s, bool rebuild,
-			struct umbra_error *err)
+int umbra_session_begin(struct umbra_session *s, const char *state_dir,
+			enum umbra_catalog_mode mode, int wait_s, struct umbra_error *err)
 {
 	int r;
 
 	s->warnings = json_array();
 	if (!s->warnings)
 		return umbra_oom(err);
-	r = umbra_engine_open(state_dir, rebuild ? UMBRA_CATALOG_NONE : UMBRA_CATALOG_WRITE,
-			      &s->engine, err);
-	if (r == 0)
-		r = take_lock(s, wait_s, err);
-	if (r == 0 && !rebuild)
-		r = umbra_reconcile(s, NULL, err);
-	return r;
+	r = umbra_engine_open(state_dir, mode, &s->engine, err);
+	return r < 0 ? r : take_lock(s, wait_s, err);
 }
 
 void umbra_session_announce(struct umbra_session *s)

@@ -26,12 +26,11 @@ void umbra_session_init(struct umbra_session *s, int fd);
 void umbra_session_finish(struct umbra_session *s);
 
 /*
- * Opens the engine for writing, takes the lock and undoes what killed processes left. While
- * another process has the lock: waits wait_s seconds, then UMBRA_E_BUSY. rebuild: the catalog is
- * not touched (it may be damaged) and nothing is undone.
+ * Opens the engine (mode WRITE, or NONE to rebuild the catalog) and takes the lock. While another
+ * process has it: waits wait_s seconds, then UMBRA_E_BUSY.
  */
-int umbra_session_begin(struct umbra_session *s, const char *state_dir, int wait_s, bool rebuild,
-			struct umbra_error *err);
+int umbra_session_begin(struct umbra_session *s, const char *state_dir,
+			enum umbra_catalog_mode mode, int wait_s, struct umbra_error *err);
 
 int umbra_session_warn(struct umbra_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

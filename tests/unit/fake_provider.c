@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fake_provider.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "snapshot/provider.h"
+
+struct fake_plan fake_plan;
+
+static const char *const names[FAKE_CALLS] = {
+	[FAKE_PREPARE] = "prepare", [FAKE_HOLD] = "hold",     [FAKE_COMMIT] = "commit",
+	[FAKE_RELEASE] = "release", [FAKE_FINISH] = "finish", [FAKE_ABORT] = "abort",
+	[FAKE_REMOVE] = "remove",   [FAKE_OPEN] = "open",
+};
+
+static void note(int state_fd, enum fake_call call, const char *path)
+{
+	_cleanup_close_ int fd =
+		openat(state_fd, "calls", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	const char *base = strrchr(path, '/');
+
+	dprintf(fd, "%s %s\n", names[call], base ? base + 1 : path);
+}
+
+static bool meant(enum fake_call planned, enum fake_call call, const char *path)
+{
+	const char *only = fake_plan.only;
+	size_t len = strlen(path);
+
+	return planned == call &&
+	       (!only || (len >= strlen(only) && strcmp(path + len - strlen(only), only) == 0));
+}
+
+static int dawdle(struct umbra_watch *watch, struct umbra_error *err)
+{
+	int i, r = 0;
+
+	for (i = 0; r == 0 && i < 300; i++) {
+		usleep(10000);
+		r = umbra_watch_tick(watch, NULL, err);
+	}
+	return r;
+}
+
+static int before(int state_fd, enum fake_call call, const char *path, struct umbra_watch *watch,
+		  struct umbra_error *err)
+{
+	note(state_fd, call, path);
+	if (meant(fake_plan.die, call, path))
+		raise(SIGKILL);
+	if (meant(fake_plan.fail, call, path))
+		return umbra_fail(err, UMBRA_E_IO, EIO, "told to fail in %s", names[call]);
+	return meant(fake_plan.dawdle, call, path) ? dawdle(watch, err) : 0;
+}
+
+static int after(enum fake_call call, const char *path)
+{
+	if (meant(fake_plan.die_after, call, path))
+		raise(SIGKILL);
+	return 0;
+}
+
+static int open_copy(int state_fd, const char *id)
+{
+	_cleanup_free_ char *path = umbra_asprintf("fake/%s", id);
+	int fd = openat(state_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int probe(const struct umbra_volume *volume, struct umbra_error *err)
+{
+	(void)volume;
+	(void)err;
+	return 1;
+}
+
+static int prepare(struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_close_ int dir = -1;
+	int r = before(m->state_fd, FAKE_PREPARE, m->shadow->path, m->watch, err);
+
+	if (r < 0)
+		return r;
+	dir = umbra_open_dir_make(m->state_fd, "fake", 0700);
+	if (dir < 0 || mkdirat(dir, m->shadow->id.s, 0700) < 0)
+		return umbra_fail_errno(err, errno, "mkdir");
+	return after(FAKE_PREPARE, m->shadow->path);
+}
+
+static int hold(struct umbra_member *m, struct umbra_error *err)
+{
+	int r = before(m->state_fd, FAKE_HOLD, m->shadow->path, m->watch, err);
+
+	return r < 0 ? r : after(FAKE_HOLD, m->shadow->path);
+}
+
+static int commit(struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_close_ int dir = open_copy(m->state_fd, m->shadow->id.s), fd = -1;
+	int r = before(m->state_fd, FAKE_COMMIT, m->shadow->path, m->watch, err);
+
+	if (r < 0)
+		return r;
+	fd = openat(dir, "data", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return umbra_fail_errno(err, errno, "data");
+	return after(FAKE_COMMIT, m->shadow->path);
+}
+
+static int release(struct umbra_member *m, struct umbra_error *err)
+{
+	int r = before(m->state_fd, FAKE_RELEASE, m->shadow->path, m->watch, err);
+
+	return r < 0 ? r : after(FAKE_RELEASE, m->shadow->path);
+}
+
+static int finish(struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_close_ int dir = open_copy(m->state_fd, m->shadow->id.s);
+	int r = before(m->state_fd, FAKE_FINISH, m->shadow->path, m->watch, err);
+
+	if (r == 0)
+		r = umbra_member_record(m, dir, err);
+	return r < 0 ? r : after(FAKE_FINISH, m->shadow->path);
+}
+
+static int wipe(int state_fd, const char *id, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = umbra_asprintf("fake/%s", id);
+	_cleanup_close_ int dir = open_copy(state_fd, id);
+
+	if (dir == -ENOENT)
+		return 0;
+	unlinkat(dir, UMBRA_RECORD_NAME, 0);
+	unlinkat(dir, "data", 0);
+	return unlinkat(state_fd, path, AT_REMOVEDIR) < 0 ? umbra_fail_errno(err, errno, "rmdir")
+							  : 0;
+}
+
+static int abort_copy(struct umbra_member *m, struct umbra_error *err)
+{
+	int r = before(m->state_fd, FAKE_ABORT, m->shadow->path, m->watch, err);
+
+	if (r == 0)
+		r = wipe(m->state_fd, m->shadow->id.s, err);
+	return r < 0 ? r : after(FAKE_ABORT, m->shadow->path);
+}
+
+static int remove_copy(int state_fd, const struct umbra_shadow *shadow, struct umbra_watch *watch,
+		       struct umbra_error *err)
+{
+	int r = before(state_fd, FAKE_REMOVE, shadow->path, watch, err);
+
+	if (r == 0)
+		r = wipe(state_fd, shadow->id.s, err);
+	return r < 0 ? r : after(FAKE_REMOVE, shadow->path);
+}
+
+static void close_root(struct umbra_root *root)
+{
+	close(root->fd);
+	free(root);
+}
+
+static int open_root(int state_fd, const struct umbra_shadow *shadow, struct umbra_root **out,
+		     struct umbra_error *err)
+{
+	int fd = open_copy(state_fd, shadow->id.s);
+	struct umbra_root *root;
+
+	if (fd < 0)
+		return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "the fake copy is gone");
+	root = calloc(1, sizeof(*root));
+	root->fd = root->mount_fd = fd;
+	root->close = close_root;
+	*out = root;
+	return 0;
+}
+
+static int scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg,
+		struct umbra_error *err)
+{
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *d;
+	int fd = openat(state_fd, "fake", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+
+	(void)state_dir;
+	if (fd < 0)
+		return 0;
+	dir = fdopendir(fd);
+	while (r == 0 && (d = readdir(dir))) {
+		_cleanup_json_ json_t *doc = NULL;
+		_cleanup_close_ int one = -1;
+
+		if (d->d_name[0] == '.')
+			continue;
+		one = open_copy(state_fd, d->d_name);
+		r = umbra_record_read(one, d->d_name, &doc, err);
+		r = r == -ENOENT ? 0 : r < 0 ? r : fn(arg, doc, d->d_name);
+	}
+	return r;
+}
+
+static const struct umbra_provider fake = {
+	.name = "fake",
+	.summary = "for tests",
+	.label = UMBRA_LABEL_CRASH,
+	.probe = probe,
+	.prepare = prepare,
+	.hold = hold,
+	.commit = commit,
+	.release = release,
+	.finish = finish,
+	.abort = abort_copy,
+	.open = open_root,
+	.remove = remove_copy,
+	.scan = scan,
+};
+
+const struct umbra_provider *const *umbra_providers(size_t *n)
+{
+	static const struct umbra_provider *const table[] = {&fake};
+
+	*n = 1;
+	return table;
+}

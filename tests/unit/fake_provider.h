@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The one provider of the coordinator's tests: STATE/fake/ID/ with a file "data" and the record.
+ * It notes every call in STATE/calls and can be told to fail, die or dawdle at any of them.
+ */
+#pragma once
+
+enum fake_call {
+	FAKE_NONE,
+	FAKE_PREPARE,
+	FAKE_HOLD,
+	FAKE_COMMIT,
+	FAKE_RELEASE,
+	FAKE_FINISH,
+	FAKE_ABORT,
+	FAKE_REMOVE,
+	FAKE_OPEN,
+	FAKE_CALLS,
+};
+
+/* Set before the coordinator is started: it is a child of ours. */
+extern struct fake_plan {
+	enum fake_call fail;      /* -EIO from this call … */
+	enum fake_call die;       /* SIGKILL before this call does anything … */
+	enum fake_call die_after; /* … or after it has done its work */
+	enum fake_call dawdle;    /* wait for the requester to give up, at most 3 s */
+	const char *only;         /* … for the volume whose path ends so; NULL: any */
+} fake_plan;

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The coordinator over its real socket and child process, with a provider that can be broken. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "coordinator/client.h"
+#include "fake_provider.h"
+#include "snapshot/document.h"
+#include "snapshot/engine.h"
+
+static char base[64], state[80], vol_a[96], vol_b[80];
+
+static void setup(void)
+{
+	strcpy(base, "/tmp/umbra-unit-XXXXXX");
+	cr_assert_not_null(mkdtemp(base));
+	snprintf(state, sizeof(state), "%s/state", base);
+	snprintf(vol_a, sizeof(vol_a), "%s/a", base);
+	snprintf(vol_b, sizeof(vol_b), "%s/b", base);
+	cr_assert_eq(mkdir(vol_a, 0755) | mkdir(vol_b, 0755), 0);
+	fake_plan = (struct fake_plan){0};
+}
+
+static void teardown(void)
+{
+	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", base);
+
+	cr_assert_eq(system(cmd), 0);
+}
+
+TestSuite(coordinator, .init = setup, .fini = teardown, .timeout = 60);
+
+static int create_with(struct umbra_observer *o, int wait_s, struct umbra_id *id,
+		       struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	const char *paths[] = {vol_b, vol_a};
+	struct umbra_create_request request = {
+		.paths = paths, .n_paths = 2, .comment = "why", .wait_s = wait_s};
+	json_t *warnings = NULL;
+	int r = umbra_coordinator_connect(state, &c, err);
+
+	cr_assert_eq(r, 0);
+	r = umbra_coordinator_create(c, &request, o, id, &warnings, err);
+	json_decref(warnings);
+	return r;
+}
+
+static int create(struct umbra_id *id, struct umbra_error *err)
+{
+	return create_with(NULL, 0, id, err);
+}
+
+static int delete (const struct umbra_id *id, struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	json_t *warnings = NULL;
+	int r = umbra_coordinator_connect(state, &c, err);
+
+	cr_assert_eq(r, 0);
+	r = umbra_coordinator_delete(c, id, 1, 0, NULL, &warnings, err);
+	json_decref(warnings);
+	return r;
+}
+
+/* Problems that check finds; -1: it failed. */
+static int check(bool rebuild, struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	_cleanup_json_ json_t *report = NULL;
+
+	cr_assert_eq(umbra_coordinator_connect(state, &c, err), 0);
+	if (umbra_coordinator_check(c, rebuild, 0, NULL, &report, err) < 0)
+		return -1;
+	return (int)json_array_size(json_object_get(report, "problems"));
+}
+
+static size_t entries(const char *name)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s", state, name);
+	_cleanup_dir_ DIR *dir = opendir(path);
+	struct dirent *d;
+	size_t n = 0;
+
+	while (dir && (d = readdir(dir)))
+		n += d->d_name[0] != '.';
+	return n;
+}
+
+static size_t count_sets(void)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_set_list_ struct umbra_set_list list = {0};
+
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_catalog_load(umbra_engine_catalog(e), UMBRA_LOAD_FULL, &list, NULL), 0);
+	return list.n;
+}
+
+static char *calls(void)
+{
+	char *text = NULL;
+	int fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	cr_assert_eq(umbra_read_file(fd, "calls", 1 << 20, &text, NULL), 0);
+	close(fd);
+	return text;
+}
+
+static struct umbra_set *load(const struct umbra_id *id)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	struct umbra_set *set = NULL;
+
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_catalog_load_one(umbra_engine_catalog(e), id->s, &set, NULL), 0);
+	return set;
+}
+
+Test(coordinator, runs_the_steps_in_order)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0, "%s", err.text);
+	text = calls();
+	cr_assert_str_eq(text, "prepare a\nprepare b\nhold a\nhold b\ncommit a\ncommit b\n"
+			       "release b\nrelease a\nfinish a\nfinish b\n");
+	set = load(&id);
+	cr_assert_eq(set->state, UMBRA_SET_CREATED);
+	cr_assert_eq(set->label, UMBRA_LABEL_CRASH);
+	cr_assert_str_eq(set->comment, "why");
+	cr_assert_eq(set->n_shadows, 2);
+	cr_assert_eq(set->n_steps, 5);
+	cr_assert_str_eq(set->steps[3].name, "instant");
+	cr_assert_gt(set->hold_us, 0);
+	cr_assert_gt(set->skew_us, 0);
+	cr_assert_geq(set->shadows[1]->begin_us, set->shadows[0]->end_us);
+	cr_assert_eq(set->shadows[0]->n_above, 3, "%zu", set->shadows[0]->n_above);
+	cr_assert_eq(set->shadows[0]->above[1].mode, 01777);
+}
+
+Test(coordinator, a_failure_anywhere_undoes_the_whole_set)
+{
+	static const enum fake_call at[] = {FAKE_PREPARE, FAKE_HOLD, FAKE_COMMIT, FAKE_RELEASE,
+					    FAKE_FINISH};
+	static const char *const which[] = {"/a", "/b"};
+	struct umbra_id id;
+
+	for (size_t i = 0; i < UMBRA_ARRAY_SIZE(at); i++) {
+		for (size_t k = 0; k < 2; k++) {
+			struct umbra_error err = {0};
+
+			fake_plan = (struct fake_plan){.fail = at[i], .only = which[k]};
+			cr_assert_eq(create(&id, &err), -EIO);
+			cr_assert(strstr(err.text, which[k]), "%s", err.text);
+			cr_assert(strstr(err.text, "told to fail"), "%s", err.text);
+			cr_assert_eq(count_sets(), 0, "call %d", at[i]);
+			cr_assert_eq(entries("fake"), 0, "call %d", at[i]);
+		}
+	}
+}
+
+Test(coordinator, what_was_held_is_released_when_a_hold_fails)
+{
+	_cleanup_free_ char *text = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	fake_plan = (struct fake_plan){.fail = FAKE_HOLD, .only = "/b"};
+	cr_assert_eq(create(&id, &err), -EIO);
+	text = calls();
+	cr_assert(strstr(text, "hold a\nhold b\nrelease a\nabort b\nabort a\n"), "%s", text);
+	cr_assert_null(strstr(text, "release b"));
+}
+
+/* Killed before and after every call of every volume: the next start leaves nothing. */
+Test(coordinator, a_kill_anywhere_is_undone_by_the_next_start)
+{
+	static const enum fake_call at[] = {FAKE_PREPARE, FAKE_HOLD,   FAKE_COMMIT,
+					    FAKE_RELEASE, FAKE_FINISH, FAKE_ABORT};
+	static const char *const which[] = {"/a", "/b"};
+	struct umbra_id id;
+
+	for (size_t i = 0; i < UMBRA_ARRAY_SIZE(at) * 4; i++) {
+		struct umbra_error err = {0};
+		bool late = i & 1;
+
+		fake_plan = (struct fake_plan){.only = which[i >> 1 & 1]};
+		*(late ? &fake_plan.die_after : &fake_plan.die) = at[i / 4];
+		if (at[i / 4] == FAKE_ABORT)
+			fake_plan.fail = FAKE_FINISH;
+		cr_assert_lt(create(&id, &err), 0);
+		cr_assert(strstr(err.text, "killed by signal 9"), "%s", err.text);
+		fake_plan = (struct fake_plan){0};
+		cr_assert_eq(check(false, &err), 0, "%s", err.text);
+		cr_assert_eq(count_sets(), 0);
+		cr_assert_eq(entries("fake"), 0);
+	}
+}
+
+Test(coordinator, a_leftover_that_cannot_be_removed_now_is_kept_for_later)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	fake_plan = (struct fake_plan){.die = FAKE_COMMIT};
+	cr_assert_lt(create(&id, &err), 0);
+	fake_plan = (struct fake_plan){.fail = FAKE_ABORT};
+	cr_assert_eq(check(false, &err), 1);
+	cr_assert_eq(count_sets(), 1);
+	cr_assert_eq(create(&id, &err), 0, "a leftover must not stand in the way");
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(count_sets(), 1);
+	cr_assert_eq(entries("fake"), 2);
+}
+
+Test(coordinator, a_deletion_killed_half_way_goes_on)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	fake_plan = (struct fake_plan){.die = FAKE_REMOVE, .only = "/b"};
+	cr_assert_lt(delete (&id, &err), 0);
+	cr_assert_eq(entries("fake"), 1);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(entries("fake"), 0);
+	cr_assert_eq(count_sets(), 0);
+}
+
+static int stop_soon(struct umbra_observer *o)
+{
+	static int looks;
+
+	(void)o;
+	return ++looks > 3;
+}
+
+Test(coordinator, the_requester_can_stop_it)
+{
+	struct umbra_observer o = {.stop = stop_soon};
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	fake_plan = (struct fake_plan){.dawdle = FAKE_COMMIT, .only = "/b"};
+	cr_assert_eq(create_with(&o, 0, &id, &err), -ECANCELED);
+	cr_assert_eq(err.code, UMBRA_E_INTERRUPTED);
+	cr_assert_eq(entries("fake"), 0);
+	cr_assert_eq(count_sets(), 0);
+}
+
+/* A requester in a process of its own. */
+static pid_t start_create(void)
+{
+	pid_t pid = fork();
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	if (pid == 0)
+		_exit(create(&id, &err) < 0);
+	return pid;
+}
+
+static void wait_for_entries(size_t n)
+{
+	for (int i = 0; i < 500 && entries("fake") != n; i++)
+		usleep(10000);
+	cr_assert_eq(entries("fake"), n);
+}
+
+Test(coordinator, a_dead_requester_is_undone)
+{
+	pid_t pid;
+
+	fake_plan = (struct fake_plan){.dawdle = FAKE_COMMIT, .only = "/b"};
+	pid = start_create();
+	wait_for_entries(2);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	wait_for_entries(0);
+	for (int i = 0; i < 500 && count_sets() > 0; i++)
+		usleep(10000);
+	cr_assert_eq(count_sets(), 0);
+}
+
+Test(coordinator, two_creations_at_once)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	int status;
+	pid_t pid;
+
+	fake_plan = (struct fake_plan){.dawdle = FAKE_FINISH, .only = "/a"};
+	pid = start_create();
+	wait_for_entries(2);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(create(&id, &err), -EBUSY);
+	cr_assert_eq(err.code, UMBRA_E_BUSY);
+	cr_assert(strstr(err.text, "--wait"), "%s", err.text);
+	cr_assert_eq(create_with(NULL, 30, &id, &err), 0, "%s", err.text);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0);
+	cr_assert_eq(count_sets(), 2);
+}
+
+static void spoil_catalog(void)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s", state, UMBRA_CATALOG_NAME);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	char noise[4096];
+
+	memset(noise, 0xa5, sizeof(noise));
+	cr_assert_eq(pwrite(fd, noise, sizeof(noise), 0), (ssize_t)sizeof(noise));
+}
+
+Test(coordinator, a_spoiled_catalog_is_rebuilt_as_it_was)
+{
+	_cleanup_set_ struct umbra_set *was = NULL, *is = NULL;
+	_cleanup_json_ json_t *was_doc = NULL, *is_doc = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id first, id;
+
+	cr_assert_eq(create(&first, &err), 0);
+	cr_assert_eq(create(&id, &err), 0);
+	was = load(&id);
+	spoil_catalog();
+	cr_assert_lt(create(&first, &err), 0);
+	cr_assert_eq(err.code, UMBRA_E_DAMAGED);
+	cr_assert_eq(check(false, &err), -1);
+	cr_assert_eq(check(true, &err), 0, "%s", err.text);
+	is = load(&id);
+	cr_assert_eq(is->seq, was->seq);
+	cr_assert_eq(is->shadows[0]->index, was->shadows[0]->index);
+	/* The time of the last step is known only after the records were written. */
+	for (size_t i = 0; i < 2; i++) {
+		struct umbra_set *s = i ? is : was;
+
+		while (s->n_steps > 0)
+			free(s->steps[--s->n_steps].name);
+	}
+	was_doc = umbra_set_public(was, false);
+	is_doc = umbra_set_public(is, false);
+	cr_assert(json_equal(was_doc, is_doc), "%s\n%s", json_dumps(was_doc, 0),
+		  json_dumps(is_doc, 0));
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(count_sets(), 2);
+}
+
+Test(coordinator, a_set_of_which_a_copy_is_gone_is_a_problem)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	_cleanup_free_ char *cmd = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	set = load(&id);
+	cmd = umbra_asprintf("rm -rf '%s/fake/%s'", state, set->shadows[0]->id.s);
+	cr_assert_eq(system(cmd), 0);
+	cr_assert_eq(check(false, &err), 1);
+	cr_assert_eq(check(true, &err), 1);
+	cr_assert_eq(count_sets(), 1);
+}
+
+Test(coordinator, a_clock_set_back_is_said_and_does_not_hurt)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_set_ struct umbra_set *latest = NULL;
+	_cleanup_json_ json_t *warnings = NULL;
+	struct umbra_error err = {0};
+	const char *paths[] = {vol_a};
+	struct umbra_create_request request = {.paths = paths, .n_paths = 1};
+	struct umbra_id id;
+
+	setenv("UMBRA_TEST_NOW", "2000000000", 1);
+	cr_assert_eq(create(&id, &err), 0, "%s", err.text);
+	setenv("UMBRA_TEST_NOW", "1900000000", 1);
+	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0);
+	cr_assert_eq(umbra_coordinator_create(c, &request, NULL, &id, &warnings, &err), 0);
+	cr_assert_eq(json_array_size(warnings), 1);
+	cr_assert(strstr(json_string_value(json_array_get(warnings, 0)), "clock was set back"));
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_engine_find_set(e, "latest", &latest, NULL), 0);
+	cr_assert_str_eq(latest->id.s, id.s);
+}
+
+Test(coordinator, refuses_its_own_store)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	snprintf(vol_a, sizeof(vol_a), "%s/state/fake", base);
+	cr_assert_lt(create(&id, &err), 0);
+	cr_assert(strstr(err.text, "own store"), "%s", err.text);
+}
+
+Test(coordinator, no_more_copies_than_vss_allows)
+{
+	_cleanup_catalog_ struct umbra_catalog *c = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	cr_assert_eq(umbra_catalog_open(state, UMBRA_CATALOG_WRITE, &c, &err), 0);
+	for (int i = 1; i < UMBRA_VOLUME_SHADOWS_MAX; i++) {
+		_cleanup_set_ struct umbra_set *set = umbra_set_new();
+
+		set->state = UMBRA_SET_CREATED;
+		set->time = i;
+		umbra_set_add_shadow(set, umbra_shadow_new(vol_a, "fake"));
+		cr_assert_eq(umbra_catalog_add(c, set, &err), 0, "%s", err.text);
+	}
+	cr_assert_eq(create(&id, &err), -EDQUOT);
+	cr_assert(strstr(err.text, "512"), "%s", err.text);
+	cr_assert_eq(entries("fake"), 2);
+}
