@@ -71,8 +71,10 @@ enum umbra_code umbra_code_from_errno(int errnum)
 	}
 }
 
-static void record(struct umbra_error *err, enum umbra_code code, int errnum, const char *suffix,
-		   const char *fmt, va_list ap)
+__attribute__((format(printf, 5, 0))) static void record(struct umbra_error *err,
+							 enum umbra_code code, int errnum,
+							 const char *suffix, const char *fmt,
+							 va_list ap)
 {
 	char raw[UMBRA_ERROR_MAX];
 	int n;

@@ -84,7 +84,7 @@ static int scan_all(struct umbra_session *s, umbra_scan_fn fn, void *arg, json_t
 int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, size_t *sets,
 		struct umbra_error *err)
 {
-	_cleanup_set_list_ struct umbra_set_list list = {0}, left = {0};
+	_cleanup_set_list_ struct umbra_set_list list = {0};
 	struct unknown unknown = {&list, problems, err};
 	struct umbra_catalog *catalog = umbra_engine_catalog(s->engine);
 	size_t i, k, created = 0;

@@ -167,12 +167,9 @@ static int take_message(struct umbra_coordinator *c, struct umbra_observer *o, j
 	return 0;
 }
 
-/* Takes request. */
-static int call(struct umbra_coordinator *c, json_t *request, int wait_s, struct umbra_observer *o,
-		json_t **result, struct umbra_error *err)
+static int send_request(struct umbra_coordinator *c, json_t *request, int wait_s,
+			struct umbra_error *err)
 {
-	_cleanup_json_ json_t *owned = request;
-	bool asked = false;
 	int r;
 
 	if (!request || umbra_doc_set_path(request, "state_dir", c->state_dir) < 0 ||
@@ -185,6 +182,19 @@ static int call(struct umbra_coordinator *c, json_t *request, int wait_s, struct
 	if (r < 0)
 		return r == -EPIPE ? died(c, err)
 				   : umbra_fail_errno(err, r, "cannot talk to the coordinator");
+	return 0;
+}
+
+/* Takes request, which may be NULL (out of memory). */
+static int call(struct umbra_coordinator *c, json_t *request, int wait_s, struct umbra_observer *o,
+		json_t **result, struct umbra_error *err)
+{
+	bool asked = false;
+	int r = send_request(c, request, wait_s, err);
+
+	json_decref(request);
+	if (r < 0)
+		return r;
 	do {
 		if (!asked && o && o->stop && o->stop(o)) {
 			ask_to_stop(c);
