@@ -6,6 +6,7 @@
  * STATE/			0700
  * STATE/catalog.db		catalog.h
  * STATE/lock			flock(): held by whoever creates or deletes (coordinator)
+ * STATE/reserve		reserve.h
  * STATE/copies/		what provider copy keeps
  * STATE/mounts/		sockets of mounted trees (mounts.h)
  */

@@ -26,8 +26,7 @@ int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, stru
 	int r = load_all(s, ids, n, &list, err);
 
 	for (i = 0; r == 0 && i < list.n; i++)
-		r = umbra_catalog_set_state(umbra_engine_catalog(s->engine), &list.sets[i]->id,
-					    UMBRA_SET_DELETING, err);
+		r = umbra_mark_deleting(s, list.sets[i], err);
 	if (r < 0)
 		return r;
 	umbra_session_announce(s);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "snapshot/reserve.h"
+
 static int no_provider(const struct umbra_shadow *shadow, struct umbra_error *err)
 {
 	return umbra_fail(
@@ -27,6 +29,29 @@ static int abort_member(struct umbra_session *s, const struct umbra_set *set,
 	return m.provider ? m.provider->abort(&m, err) : no_provider(shadow, err);
 }
 
+static bool more_room(struct umbra_session *s, int r)
+{
+	return r == -ENOSPC && umbra_reserve_spend(umbra_engine_state_fd(s->engine)) > 0;
+}
+
+static int forget(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err)
+{
+	struct umbra_catalog *catalog = umbra_engine_catalog(s->engine);
+	int r = umbra_catalog_remove(catalog, &set->id, err);
+
+	return more_room(s, r) ? umbra_catalog_remove(catalog, &set->id, err) : r;
+}
+
+int umbra_mark_deleting(struct umbra_session *s, const struct umbra_set *set,
+			struct umbra_error *err)
+{
+	struct umbra_catalog *catalog = umbra_engine_catalog(s->engine);
+	int r = umbra_catalog_set_state(catalog, &set->id, UMBRA_SET_DELETING, err);
+
+	return more_room(s, r) ? umbra_catalog_set_state(catalog, &set->id, UMBRA_SET_DELETING, err)
+			       : r;
+}
+
 int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
 		   struct umbra_member *members, struct umbra_error *err)
 {
@@ -43,7 +68,7 @@ int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
 			r = one;
 	}
 	if (r == 0)
-		r = umbra_catalog_remove(umbra_engine_catalog(s->engine), &set->id, err);
+		r = forget(s, set, err);
 	s->undoing = undoing;
 	return r;
 }
@@ -63,7 +88,7 @@ int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struc
 			return umbra_wrap(err, r, "deleting shadow copy '%s' of '%s'",
 					  set->shadows[i]->id.s, set->shadows[i]->path);
 	}
-	return umbra_catalog_remove(umbra_engine_catalog(s->engine), &set->id, err);
+	return forget(s, set, err);
 }
 
 static int reconcile_one(struct umbra_session *s, const struct umbra_set *set, json_t *repaired,

@@ -16,5 +16,9 @@ int umbra_reconcile(struct umbra_session *s, json_t *repaired, struct umbra_erro
 int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
 		   struct umbra_member *members, struct umbra_error *err);
 
+/* Changes that only make room must not fail for want of it: runs them again with the reserve. */
+int umbra_mark_deleting(struct umbra_session *s, const struct umbra_set *set,
+			struct umbra_error *err);
+
 /* remove() of every member of a set that is DELETING and known to all mounts; then the catalog. */
 int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err);

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "snapshot/mounts.h"
+#include "snapshot/reserve.h"
 
 #define LOCK_NAME        "lock"
 #define LOCK_POLL_MS     50
@@ -146,7 +147,11 @@ int umbra_session_begin(struct umbra_session *s, const char *state_dir,
 	if (!s->warnings)
 		return umbra_oom(err);
 	r = umbra_engine_open(state_dir, mode, &s->engine, err);
-	return r < 0 ? r : take_lock(s, wait_s, err);
+	if (r == 0)
+		r = take_lock(s, wait_s, err);
+	if (r == 0)
+		umbra_reserve_make(umbra_engine_state_fd(s->engine));
+	return r;
 }
 
 void umbra_session_announce(struct umbra_session *s)

@@ -428,3 +428,38 @@ Test(coordinator, no_more_copies_than_vss_allows)
 	cr_assert(strstr(err.text, "512"), "%s", err.text);
 	cr_assert_eq(entries("fake"), 2);
 }
+
+static void sh(const char *fmt, const char *arg)
+{
+	_cleanup_free_ char *cmd = umbra_asprintf("%s '%s'", fmt, arg);
+
+	cr_assert_eq(system(cmd), 0, "%s", cmd);
+}
+
+/* Deleting is what a person does when the disk is full. */
+Test(coordinator, deleting_works_on_a_full_filesystem)
+{
+	_cleanup_free_ char *junk = umbra_asprintf("%s/junk", state);
+	static char noise[1 << 16];
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	int fd, r;
+
+	if (geteuid() != 0)
+		cr_skip("needs root to mount a small filesystem");
+	cr_assert_eq(mkdir(state, 0700), 0);
+	sh("mount -t tmpfs -o size=4m,mode=700 umbra-test", state);
+	r = create(&id, &err);
+	fd = open(junk, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	while (write(fd, noise, sizeof(noise)) > 0)
+		;
+	while (write(fd, noise, 1) > 0)
+		;
+	close(fd);
+	if (r == 0)
+		r = delete (&id, &err);
+	cr_expect_eq(entries("fake"), 0);
+	cr_expect_eq(count_sets(), 0);
+	sh("umount -l", state);
+	cr_assert_eq(r, 0, "%s", err.text);
+}
