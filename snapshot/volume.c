@@ -122,6 +122,28 @@ static int mount_table(struct libmnt_table **out, struct umbra_error *err)
 	return 0;
 }
 
+/*
+ * The UUID in the superblock, read from the device: only root can. The high-level blkid calls are
+ * not used because they search all devices and write a cache.
+ */
+static char *read_uuid(const char *device, const char *fstype)
+{
+	char *names[] = {(char *)(uintptr_t)fstype, NULL}, *uuid = NULL;
+	blkid_probe probe = blkid_new_probe_from_filename(device);
+	const char *value;
+
+	if (!probe)
+		return NULL;
+	blkid_probe_enable_superblocks(probe, 1);
+	blkid_probe_set_superblocks_flags(probe, BLKID_SUBLKS_UUID);
+	blkid_probe_filter_superblocks_type(probe, BLKID_FLTR_ONLYIN, names);
+	if (blkid_do_safeprobe(probe) == 0 &&
+	    blkid_probe_lookup_value(probe, "UUID", &value, NULL) == 0)
+		uuid = strdup(value);
+	blkid_free_probe(probe);
+	return uuid;
+}
+
 static int fill(struct umbra_volume *v, const char *path, struct libmnt_fs *fs)
 {
 	struct stat st;
@@ -136,7 +158,7 @@ static int fill(struct umbra_volume *v, const char *path, struct libmnt_fs *fs)
 	v->dev = st.st_dev;
 	v->read_only = mnt_fs_match_options(fs, "ro") == 1;
 	if (v->source && v->source[0] == '/')
-		v->uuid = blkid_get_tag_value(NULL, "UUID", v->source);
+		v->uuid = read_uuid(v->source, v->fstype);
 	return 0;
 }
 
