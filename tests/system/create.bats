@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# umbra create, delete and check with the real providers.
+load helper
+
+tree() {
+	mkdir -p "$T/data/sub"
+	echo one >"$T/data/a"
+	echo two >"$T/data/sub/b"
+}
+
+@test "create without words covers the current directory" {
+	tree
+	cd "$T/data"
+	run -0 umbra create --provider copy
+	[[ $output =~ ^@GMT-[0-9.]+-[0-9.]+\ \ fuzzy\ \ $T/data\ \(copy\)$ ]]
+}
+
+@test "create --json prints the set as documented" {
+	tree
+	run -0 umbra create --provider copy --comment 'before the update' --json "$T/data"
+	echo "$output" | jq -e '.set and .timestamp and .consistency == "fuzzy" and .freeze_us == 0
+		and .hold_us == 0 and .skew_us == 0 and .comment == "before the update"
+		and (.volumes | length) == 1 and .volumes[0].provider == "copy"
+		and .volumes[0].path == $path and .volumes[0].shadow and (.writers | length) == 0
+		and ([.steps[].step] == ["resolve", "record", "prepare", "instant", "finish"])' \
+		--arg path "$T/data"
+}
+
+@test "one set covers several directories; one inside another is copied once" {
+	tree
+	mkdir "$T/other"
+	run -0 umbra create --provider copy "$T/other" "$T/data/sub" "$T/data"
+	[[ $output == *"'$T/data/sub' is in the copy of '$T/data' already"* ]]
+	umbra list --json | jq -e '[.sets[0].volumes[].path] == [$a, $b]' \
+		--arg a "$T/data" --arg b "$T/other"
+}
+
+@test "two creations in a row have two names" {
+	tree
+	umbra create "$T/data"
+	umbra create "$T/data"
+	umbra list --json | jq -e '[.sets[].timestamp] | (unique | length) == 2'
+}
+
+@test "all or nothing: one volume that cannot be copied undoes the set" {
+	tree
+	run umbra create --provider copy "$T/data" /proc
+	assert_error 1 "'/proc' lies on a pseudo filesystem"
+	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
+	[ -z "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]
+}
+
+@test "a mount below that is not covered is named, and covered with --recursive" {
+	require_root
+	make_ext4 "$T/data/disk"
+	echo deep >"$T/data/disk/file"
+	run -0 umbra create --provider copy "$T/data"
+	[[ $output == *"'$T/data/disk' (ext4) is mounted below '$T/data' and not in the set"* ]]
+	umbra show latest --json | jq -e '.volumes[0].notes[0].kind == "uncovered"'
+	run -0 umbra create --provider copy --recursive "$T/data"
+	[[ $output != *warning* ]]
+	umbra list --json | jq -e '[.sets[-1].volumes[].path] == [$a, $b]' \
+		--arg a "$T/data" --arg b "$T/data/disk"
+}
+
+@test "delete: one, the oldest, all; many only with --yes" {
+	tree
+	local i tokens
+	for i in 1 2 3 4; do umbra create "$T/data"; done
+	mapfile -t tokens < <(umbra list --json | jq -r '.sets[].timestamp')
+	run -0 umbra delete "${tokens[1]}"
+	[ "$output" = "deleted ${tokens[1]}" ]
+	run -0 umbra delete --oldest "$T/data/sub"
+	[ "$output" = "deleted ${tokens[0]}" ]
+	run umbra delete --all "$T/data" </dev/null
+	assert_error 2 'this deletes 2 sets: say --yes'
+	run -0 umbra delete --all "$T/data" --yes --json
+	echo "$output" | jq -e '[.deleted[].timestamp] == [$a, $b]' --arg a "${tokens[2]}" --arg b "${tokens[3]}"
+	[ -z "$(ls -A "$UMBRA_STATE/copies")" ]
+}
+
+@test "delete says what is wrong" {
+	run umbra delete
+	assert_error 2 'say what to delete'
+	run umbra delete latest
+	assert_error 1 "no shadow copy set 'latest'"
+	run umbra delete --all "$T" --oldest "$T"
+	assert_error 2 'say what to delete'
+	run umbra delete --all "$T" --yes
+	assert_error 1 "no set covers '$T'"
+}
+
+# A tree that takes a while.
+slow_tree() {
+	mkdir "$T/slow"
+	local i
+	for i in {1..60}; do
+		mkdir "$T/slow/$i"
+		(cd "$T/slow/$i" && seq -f f%g 300 | xargs touch)
+	done
+	dd if=/dev/zero of="$T/slow/big" bs=1M count=64 status=none
+}
+
+nothing_left() {
+	[ "$(umbra list --json | jq '.sets | length')" = 0 ] &&
+		[ -z "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]
+}
+
+@test "Ctrl-C undoes a creation" {
+	slow_tree
+	"$UMBRA" create "$T/slow" 2>"$T/err" 3>&- &
+	local pid=$!
+	eventually test -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" || true
+	kill -INT "$pid" || skip "it was done before it could be stopped"
+	run wait "$pid"
+	if [ "$status" = 0 ]; then skip "it was done before it could be stopped"; fi
+	[ "$status" = 1 ]
+	grep -q interrupted "$T/err"
+	nothing_left
+}
+
+@test "kill -9 of the requester, at many moments: the coordinator undoes" {
+	slow_tree
+	local i pid
+	for i in 01 03 05 08 12 20; do
+		"$UMBRA" create "$T/slow" 2>/dev/null >/dev/null 3>&- &
+		pid=$!
+		sleep "0.$i"
+		kill -9 "$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+		eventually test -z "$(processes_here)" || true
+		umbra create --wait 30 "$T/data" 2>/dev/null || true
+		umbra delete --all "$T/slow" --yes 2>/dev/null || true
+		umbra check
+		nothing_left
+	done
+}
+
+@test "kill -9 of everything, at many moments: the next start reconciles" {
+	slow_tree
+	local i pid
+	for i in 01 03 05 08 12 20; do
+		"$UMBRA" create "$T/slow" 2>/dev/null >/dev/null 3>&- &
+		pid=$!
+		sleep "0.$i"
+		# shellcheck disable=SC2046
+		kill -9 $(processes_here | grep -vx "$$") 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+		umbra delete --all "$T/slow" --yes 2>/dev/null || true
+		umbra check
+		nothing_left
+	done
+}
+
+@test "check finds a copy that was taken away, and what rebuild can do about it" {
+	tree
+	umbra create "$T/data"
+	umbra create "$T/data"
+	run -0 umbra check
+	[ "$output" = "2 set(s), 0 problem(s)" ]
+	local id
+	id=$(umbra show oldest --json | jq -r '.volumes[0].shadow')
+	chmod -R u+w "$UMBRA_STATE/copies/$id"
+	rm -rf "${UMBRA_STATE:?}/copies/${id:?}"
+	run umbra check
+	assert_error 1 "problem: set @GMT-.*$id"
+	run -0 umbra check --rebuild
+	[[ $output == *"made anew with 1 set"* ]]
+	run -0 umbra check
+}
+
+@test "a damaged catalog says what to do, and doing it brings everything back" {
+	tree
+	umbra create --comment 'with ä and "quotes"' "$T/data"
+	umbra create "$T/data"
+	umbra list --json | jq -S 'del(.sets[].steps)' >"$T/before"
+	dd if=/dev/urandom of="$UMBRA_STATE/catalog.db" bs=1k count=8 conv=notrunc status=none
+	run umbra list
+	assert_error 1 'umbra check --rebuild'
+	run umbra create "$T/data"
+	assert_error 1 'umbra check --rebuild'
+	run umbra check
+	assert_error 1 'umbra check --rebuild'
+	run -0 umbra check --rebuild
+	umbra list --json | jq -S 'del(.sets[].steps)' >"$T/after"
+	diff "$T/before" "$T/after"
+	umbra check
+	umbra create "$T/data"
+}
+
+@test "a catalog of a later umbra is left alone" {
+	tree
+	umbra create "$T/data"
+	sqlite3 "$UMBRA_STATE/catalog.db" 'PRAGMA user_version=99'
+	run umbra list
+	assert_error 1 'has format 99'
+	run umbra create "$T/data"
+	assert_error 1 'has format 99'
+}
+
+@test "a new copy is in the tree of nobody else's state directory" {
+	tree
+	umbra create "$T/data"
+	run -0 umbra --state "$T/state2" list --json
+	[ "$output" = '{"sets":[]}' ]
+	[ ! -e "$T/state2" ]
+}
