@@ -155,20 +155,24 @@ int umbra_compare(const struct umbra_node *a, const struct umbra_node *b,
 	return differs | (r ? 0 : UMBRA_DIFFERS_CONTENT);
 }
 
-char *umbra_differs_text(int differs)
+const char *umbra_differs_word(unsigned int bit)
 {
 	static const char *const words[] = {"type", "content", "mode", "owner", "xattrs", "time"};
-	char *text = NULL, *more;
-	size_t i;
 
-	for (i = 0; i < UMBRA_ARRAY_SIZE(words); i++) {
-		if (!(differs & 1 << i))
+	return bit < UMBRA_ARRAY_SIZE(words) ? words[bit] : NULL;
+}
+
+char *umbra_differs_text(int differs)
+{
+	char *text = strdup(""), *more;
+	unsigned int bit;
+
+	for (bit = 0; text && umbra_differs_word(bit); bit++) {
+		if (!(differs & 1 << bit))
 			continue;
-		more = umbra_asprintf("%s%s%s", text ? text : "", text ? ", " : "", words[i]);
+		more = umbra_asprintf("%s%s%s", text, *text ? ", " : "", umbra_differs_word(bit));
 		free(text);
 		text = more;
-		if (!text)
-			return NULL;
 	}
-	return text ? text : strdup("");
+	return text;
 }

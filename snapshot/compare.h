@@ -32,5 +32,8 @@ int umbra_compare(const struct umbra_node *a, const struct umbra_node *b,
 int umbra_compare_content(const struct umbra_node *a, const struct umbra_node *b, const char *path,
 			  struct umbra_error *err);
 
+/* "type", "content", …: the word for 1 << bit; NULL beyond the last. */
+const char *umbra_differs_word(unsigned int bit);
+
 /* "content, mode"; NULL: out of memory. */
 char *umbra_differs_text(int differs);

@@ -177,18 +177,18 @@ int umbra_versions_find(const struct umbra_opener *opener, const struct umbra_se
 	size_t i;
 	int r = start(&s, err);
 
-	for (i = sets->n; r == 0 && i-- > 0;) {
+	if (r < 0)
+		return r;
+	for (i = sets->n; i-- > 0;) {
 		if (!umbra_set_covering(sets->sets[i], path))
 			continue;
 		s.found.covering++;
-		if (look_in(&s, sets->sets[i], &why) == -ENOMEM)
-			r = umbra_oom(err);
-		else if (why.text[0])
+		r = look_in(&s, sets->sets[i], &why);
+		if (r == -ENOMEM)
+			return umbra_oom(err);
+		if (r < 0)
 			damaged(&s, sets->sets[i], &why);
-		why = (struct umbra_error){0};
 	}
-	if (r < 0)
-		return r;
 	*out = s.found;
 	s.found = (struct umbra_versions){0};
 	return 0;
