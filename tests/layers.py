@@ -43,7 +43,7 @@ WRAPPED = [
 
 # Written by meson: the path and the only file that may include it.
 GENERATED = {
-    "snapshot/provider/providers.inc": "snapshot/provider.c",
+    "snapshot/provider/providers.inc": "snapshot/providers.c",
     "cli/commands.inc": "src/cli/main.c",
     "version.h": None,
 }
