@@ -536,7 +536,7 @@ static int read_set(sqlite3_stmt *s, enum umbra_load how, struct umbra_set **out
 		return -ENOMEM;
 	if (!id || !umbra_id_valid(id))
 		return -EBADMSG;
-	strcpy(set->id.s, id);
+	memcpy(set->id.s, id, sizeof(set->id.s));
 	set->seq = sqlite3_column_int64(s, 0);
 	set->time = sqlite3_column_int64(s, 2);
 	if (umbra_set_state_parse((const char *)sqlite3_column_text(s, 3), &set->state) < 0 ||

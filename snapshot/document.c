@@ -206,7 +206,7 @@ static int parse_set_head(const json_t *doc, struct umbra_set *set, struct umbra
 
 	if (!id || !umbra_id_valid(id))
 		return bad_record(err, "set");
-	strcpy(set->id.s, id);
+	memcpy(set->id.s, id, sizeof(set->id.s));
 	if (!token || umbra_token_parse(token, &set->time) < 0)
 		return bad_record(err, "timestamp");
 	if (umbra_label_parse(umbra_doc_string(doc, "consistency"), &set->label) < 0)
@@ -242,7 +242,7 @@ static int parse_shadow(const json_t *doc, struct umbra_set *set, struct umbra_e
 	shadow = umbra_shadow_new(path, provider);
 	if (!shadow || umbra_set_add_shadow(set, shadow) < 0)
 		return umbra_oom(err);
-	strcpy(shadow->id.s, id);
+	memcpy(shadow->id.s, id, sizeof(shadow->id.s));
 	shadow->index = (unsigned int)index;
 	free(shadow->volume);
 	shadow->volume = TAKE_PTR(volume);

@@ -97,15 +97,16 @@ static void build(const struct umbra_command *command, struct option *longs, cha
 
 static int place(const struct umbra_command *command, int c)
 {
-	const struct umbra_option *lists[] = {command->options, umbra_common_options};
-	size_t i, k, n = 0;
+	const struct umbra_option *lists[] = {command->options, umbra_common_options}, *o;
+	size_t i;
+	int n = 0;
 
 	if (c >= 256)
 		return c - 256;
 	for (i = 0; i < UMBRA_ARRAY_SIZE(lists); i++)
-		for (k = 0; k < count(lists[i]); k++, n++)
-			if (lists[i][k].letter == c)
-				return (int)n;
+		for (o = lists[i]; o && o->name; o++, n++)
+			if (o->letter == c)
+				return n;
 	return -1;
 }
 

@@ -22,8 +22,9 @@ static int report(const struct umbra_cli *cli, const struct umbra_id *id, struct
 	size_t i;
 	int r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &engine, err);
 
-	if (r == 0)
-		r = umbra_catalog_load_one(umbra_engine_catalog(engine), id->s, &set, err);
+	if (r < 0)
+		return r;
+	r = umbra_catalog_load_one(umbra_engine_catalog(engine), id->s, &set, err);
 	if (r < 0)
 		return r;
 	if (cli->json)

@@ -152,8 +152,9 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	int r;
 
 	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, err);
-	if (r == 0)
-		r = umbra_engine_find_set(e, args->words[0], &set, err);
+	if (r < 0)
+		return r;
+	r = umbra_engine_find_set(e, args->words[0], &set, err);
 	if (r < 0)
 		return r;
 	if (cli->json)

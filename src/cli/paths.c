@@ -171,7 +171,7 @@ static int translate(const char *mnt, const char *inside, char **out, char *set,
 	if (!*out)
 		return umbra_oom(err);
 	if (set)
-		strcpy(set, token);
+		memcpy(set, token, sizeof(token));
 	return 0;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define UMBRA_ERROR_IMPLEMENTATION
 #include "common/error.h"
 
 #include <stdio.h>

@@ -268,7 +268,7 @@ int umbra_coordinator_create(struct umbra_coordinator *c,
 	if (!id || !umbra_id_valid(id))
 		return umbra_fail(err, UMBRA_E_INTERNAL, EBADMSG,
 				  "the coordinator's answer names no set");
-	strcpy(set->s, id);
+	memcpy(set->s, id, sizeof(set->s));
 	return take_warnings(result, warnings, err);
 }
 

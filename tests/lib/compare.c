@@ -186,8 +186,11 @@ static void compare_xattrs_of(struct comparison *c, const struct pair *p, int of
 	for (i = 0; i < 2; i++)
 		xattr_path(p, i, path[i], sizeof(path[i]));
 	len = llistxattr(path[of], list, sizeof(list));
-	if (len < 0 && errno != EOPNOTSUPP)
-		differ(c, p->path, "attributes cannot be listed: %s", strerror(errno));
+	if (len < 0) {
+		if (errno != EOPNOTSUPP)
+			differ(c, p->path, "attributes cannot be listed: %s", strerror(errno));
+		return;
+	}
 	for (key = list; key < list + len; key += strlen(key) + 1) {
 		_cleanup_free_ char *shown = umbra_text_printable_dup(key);
 

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Steps of a check, run side by side: each has a log, a count, and one line of result.
+#
+#	steps_init LOGDIR
+#	step NAME COMMAND…	starts it when a processor is free
+#	steps_wait		until all have ended
+#	steps_end		prints what was skipped and the totals; status 1 when one failed
+
+steps_init() {
+	STEPS_LOGS=$1
+	rm -rf "$STEPS_LOGS"
+	mkdir -p "$STEPS_LOGS"
+	STEPS_AT_ONCE=$(nproc)
+	STEPS_RUNNING=0
+	STEPS_BEGUN=$SECONDS
+	trap 'trap - INT TERM; kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM
+}
+
+# In a step: count PASSED FAILED SKIPPED, and why something was skipped. A step that never
+# counts is itself one test.
+count() { echo "$@" >>"$STEP.count"; }
+skipped() { printf '%s\n' "$*" >>"$STEP.skips"; }
+
+# Reads TAP from a file, counts it. What was planned and never ran has failed.
+count_tap() {
+	local ok bad skip plan
+	ok=$(grep -cE '^ok\b' "$1")
+	bad=$(grep -cE '^not ok\b' "$1")
+	skip=$(grep -cE '^ok\b.*# [Ss][Kk][Ii][Pp]' "$1")
+	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$1" | tail -1)
+	if [ "$((ok + bad))" -lt "${plan:-1}" ]; then
+		echo "only $((ok + bad)) of ${plan:-?} tests ran"
+		bad=$((${plan:-ok + bad + 1} - ok))
+	fi
+	count $((ok - skip)) "$bad" "$skip"
+	sed -nE 's/^ok( [0-9]+)?[ -]*(.*) # [Ss][Kk][Ii][Pp] ?(.*)/\2: \3/p' "$1" >>"$STEP.skips"
+	[ "$bad" = 0 ]
+}
+
+steps_run() {
+	local name=$1 begun=$SECONDS status=0 passed failed skip
+	STEP=$STEPS_LOGS/${name//[^A-Za-z0-9._-]/_}
+	shift
+	("$@") >"$STEP.log" 2>&1 </dev/null || status=$?
+	[ -e "$STEP.count" ] || count 1 0 0
+	read -r passed failed skip < <(awk '{p += $1; f += $2; s += $3} END {print p, f, s}' \
+		"$STEP.count")
+	if [ "$status" != 0 ] && [ "$failed" = 0 ]; then
+		failed=1
+		[ "$passed" != 1 ] || passed=0
+	fi
+	echo "$passed $failed $skip" >"$STEP.total"
+	if [ "$failed" = 0 ]; then
+		printf 'ok    %-34s %4d s  %s passed%s\n' "$name" $((SECONDS - begun)) "$passed" \
+			"$([ "$skip" = 0 ] || echo ", $skip skipped")"
+		return
+	fi
+	{
+		printf 'FAIL  %-34s %4d s  %s failed; %s\n' "$name" $((SECONDS - begun)) "$failed" \
+			"$STEP.log"
+		tail -n "${STEPS_TAIL:-60}" "$STEP.log" | sed 's/^/      | /'
+	} | cat
+}
+
+step() {
+	if [ "$STEPS_RUNNING" -ge "$STEPS_AT_ONCE" ]; then
+		wait -n || true
+		STEPS_RUNNING=$((STEPS_RUNNING - 1))
+	fi
+	steps_run "$@" &
+	STEPS_RUNNING=$((STEPS_RUNNING + 1))
+}
+
+steps_wait() {
+	wait
+	STEPS_RUNNING=0
+}
+
+steps_end() {
+	local passed failed skip
+	steps_wait
+	if cat "$STEPS_LOGS"/*.skips 2>/dev/null | grep -q .; then
+		echo
+		echo "Skipped:"
+		cat "$STEPS_LOGS"/*.skips | sort -u | sed 's/^/  /'
+	fi
+	read -r passed failed skip < <(cat "$STEPS_LOGS"/*.total |
+		awk '{p += $1; f += $2; s += $3} END {print p + 0, f + 0, s + 0}')
+	echo
+	echo "Took $((SECONDS - STEPS_BEGUN)) s; logs in $STEPS_LOGS"
+	echo "$passed passed, $failed failed, $skip skipped"
+	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
