@@ -36,7 +36,7 @@ WRAPPED = [
     (r"(sys/mount|linux/mount|linux/fsmap|linux/fiemap)\.h", r"snapshot/sys/"),
     (r"(libdevmapper|linux/dm-ioctl)\.h", r"snapshot/sys/"),
     (r"(fuse|fuse3|linux/fuse|fuse_lowlevel)(/|\.h)", r"fuse/"),
-    (r"sqlite3\.h", r"snapshot/catalog\.c"),
+    (r"sqlite3\.h", r"snapshot/catalog_db\.h"),
     (r"libsmartcols(/|\.h)", r"src/cli/output\.c"),
     (r"criterion/", r"tests/"),
 ]
