@@ -170,8 +170,7 @@ static int translate(const char *mnt, const char *inside, char **out, char *set,
 	*out = strdup(inside[UMBRA_TOKEN_LEN] ? inside + UMBRA_TOKEN_LEN : "/");
 	if (!*out)
 		return umbra_oom(err);
-	if (set)
-		memcpy(set, token, sizeof(token));
+	memcpy(set, token, sizeof(token));
 	return 0;
 }
 
@@ -201,6 +200,7 @@ static int in_tree(const char *path, int fd, char **out, char *set, struct umbra
 	return r;
 }
 
+/* set NULL: a mounted tree of umbra is a filesystem like others. */
 static int resolve(const char *word, char **out, char *set, struct umbra_error *err)
 {
 	_cleanup_(walk_finish) struct walk w = {.fd = -1};
@@ -222,7 +222,7 @@ static int resolve(const char *word, char **out, char *set, struct umbra_error *
 		return umbra_fail_errno(err, r, "cannot reach '%s'", word);
 	if (!*w.clean && append(&w, "", 0) < 0)
 		return umbra_oom(err);
-	r = in_tree(w.clean, w.fd, out, set, err);
+	r = set ? in_tree(w.clean, w.fd, out, set, err) : 0;
 	if (r == 0)
 		*out = TAKE_PTR(w.clean);
 	return r < 0 ? r : 0;

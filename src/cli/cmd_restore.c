@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/command.h"
+#include "cli/observe.h"
+#include "cli/output.h"
+#include "cli/paths.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "snapshot/restore.h"
+#include "snapshot/sys/attrs.h"
+#include "snapshot/versions.h"
+
+/* One call of the command. */
+struct call {
+	struct umbra_restore r; /* first; of the set at hand */
+	const struct umbra_args *args;
+	struct umbra_engine *e;
+	struct umbra_opener opener;
+	struct umbra_set_list sets;
+	struct umbra_terminal terminal;
+	const char *from; /* --from, or NULL */
+	char *to;         /* absolute, or NULL */
+	bool to_is_dir;
+	json_t *restored; /* NULL: print lines */
+	json_t *actions;  /* of the path at hand; borrowed */
+	size_t failed;
+};
+
+static const char *const action_names[] = {
+	[UMBRA_RESTORE_MADE] = "made",
+	[UMBRA_RESTORE_REPLACED] = "replaced",
+	[UMBRA_RESTORE_ATTRS] = "attributes",
+	[UMBRA_RESTORE_SKIPPED] = "left alone",
+};
+
+static void on_done(struct umbra_restore *r, enum umbra_restored what, const char *path,
+		    const struct umbra_node *node)
+{
+	_cleanup_free_ char *shown = NULL;
+	struct call *c = (struct call *)r;
+	_cleanup_json_ json_t *action = NULL;
+
+	if (!c->actions) {
+		shown = umbra_text_printable_dup(path);
+		printf("%-10s %s%s\n", action_names[what], shown ? shown : "?",
+		       S_ISDIR(node->st.st_mode) ? "/" : "");
+		return;
+	}
+	action = json_pack("{s:s,s:s}", "action", action_names[what], "type",
+			   umbra_type_name(node->st.st_mode));
+	if (action && umbra_doc_set_path(action, "path", path) == 0)
+		json_array_append(c->actions, action);
+}
+
+static void on_warning(struct umbra_restore *r, const struct umbra_error *why)
+{
+	(void)r;
+	umbra_log_warning("%s", why->text);
+}
+
+static void on_damage(void *arg, const struct umbra_error *why)
+{
+	(void)arg;
+	umbra_log_warning("%s", why->text);
+}
+
+static int on_stop(struct umbra_restore *r)
+{
+	struct call *c = (struct call *)r;
+
+	return c->terminal.observer.stop(&c->terminal.observer);
+}
+
+static void summary(const struct umbra_restore *r, const char *path, const char *token)
+{
+	_cleanup_free_ char *shown = umbra_text_printable_dup(path);
+
+	printf("%s '%s' from %s: %zu made, %zu replaced, %zu there already",
+	       r->dry_run ? "would restore" : "restored", shown ? shown : "?", token, r->made,
+	       r->replaced, r->same);
+	if (r->attrs)
+		printf(", attributes of %zu", r->attrs);
+	if (r->kept)
+		printf(", %zu kept that the copy does not have", r->kept);
+	if (r->failed)
+		printf(", %zu FAILED", r->failed);
+	putchar('\n');
+}
+
+static int add_json(struct call *c, const char *path, const char *dest, const char *token)
+{
+	const struct umbra_restore *r = &c->r;
+	_cleanup_json_ json_t *obj = json_object();
+
+	if (!obj || umbra_doc_set_path(obj, "path", path) < 0 ||
+	    umbra_doc_set_path(obj, "to", dest) < 0 ||
+	    umbra_doc_set_string(obj, "from", token) < 0 ||
+	    json_object_update_new(
+		    obj, json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I}", "dry_run", r->dry_run, "made",
+				   (json_int_t)r->made, "replaced", (json_int_t)r->replaced, "same",
+				   (json_int_t)r->same, "kept", (json_int_t)r->kept, "failed",
+				   (json_int_t)r->failed, "bytes", (json_int_t)r->bytes)) < 0 ||
+	    json_object_set(obj, "actions", c->actions) < 0)
+		return -ENOMEM;
+	return json_array_append(c->restored, obj) < 0 ? -ENOMEM : 0;
+}
+
+static void tell_lost(const struct umbra_restore *r)
+{
+	char names[128];
+
+	if (r->incomplete == 0)
+		return;
+	umbra_log_warning("%zu restored files could not be given all their attributes back (%s): "
+			  "only root may, or the filesystem does not have them",
+			  r->incomplete, umbra_attrs_names(r->lost, names, sizeof(names)));
+}
+
+/* The full set to restore path from. 1; 2: everything that has it is as the live file. */
+static int choose(struct call *c, const char *path, const char *token, struct umbra_set **out,
+		  struct umbra_error *err)
+{
+	const char *name = c->from ? c->from : *token ? token : NULL;
+	const struct umbra_set *set;
+	int r;
+
+	if (name)
+		r = umbra_set_list_find(&c->sets, name, &set, err);
+	else
+		r = umbra_versions_choose(&c->opener, &c->sets, path, on_damage, NULL, &set, err);
+	if (r < 0)
+		return r;
+	if (umbra_catalog_load_one(umbra_engine_catalog(c->e), set->id.s, out, err) < 0)
+		return -ENOENT;
+	return r == 2 ? 2 : 1;
+}
+
+static char *destination(const struct call *c, const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+
+	if (!c->to)
+		return strdup(path);
+	return c->to_is_dir && *name ? umbra_path_join(c->to, name) : strdup(c->to);
+}
+
+static int refuse_own(const struct call *c, const char *dest, struct umbra_error *err)
+{
+	if (!umbra_engine_owns(c->e, dest))
+		return 0;
+	return umbra_fail(err, UMBRA_E_PERMISSION, EPERM,
+			  "nothing is restored into umbra's state directory '%s'",
+			  umbra_engine_state_dir(c->e));
+}
+
+static int restore(struct call *c, const struct umbra_set *set, const char *path, const char *dest,
+		   struct umbra_error *err)
+{
+	_cleanup_view_ struct umbra_view *view = umbra_view_of_set(&c->opener, set);
+	_cleanup_json_ json_t *actions = c->restored ? json_array() : NULL;
+	char token[UMBRA_TOKEN_LEN + 1];
+	int r;
+
+	if (!view || (c->restored && !actions))
+		return umbra_oom(err);
+	c->r = (struct umbra_restore){.view = view,
+				      .state_dir = umbra_engine_state_dir(c->e),
+				      .dry_run = umbra_args_has(c->args, "dry-run"),
+				      .done = on_done,
+				      .warn = on_warning,
+				      .stop = on_stop};
+	c->actions = actions;
+	umbra_token_format(set->time, token);
+	r = umbra_restore_path(&c->r, path, dest, err);
+	umbra_restore_finish(&c->r);
+	c->failed += c->r.failed;
+	tell_lost(&c->r);
+	if (r < 0)
+		return r;
+	if (c->restored)
+		return add_json(c, path, dest, token) < 0 ? umbra_oom(err) : 0;
+	summary(&c->r, path, token);
+	return 0;
+}
+
+static int one(struct call *c, const char *word, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = NULL, *dest = NULL;
+	_cleanup_set_ struct umbra_set *set = NULL;
+	char token[UMBRA_TOKEN_LEN + 1];
+	int r = umbra_cli_path_in(c->e, word, &path, token, err);
+
+	if (r == 0)
+		r = choose(c, path, token, &set, err);
+	if (r < 0)
+		return r;
+	if (r == 2 && !c->to && !c->restored)
+		umbra_log_info("'%s' has the same content in every set that has it", path);
+	dest = destination(c, path);
+	if (!dest)
+		return umbra_oom(err);
+	r = refuse_own(c, dest, err);
+	return r < 0 ? r : restore(c, set, path, dest, err);
+}
+
+/* --to: an existing directory, also through a link, is one to restore into. */
+static int resolve_to(struct call *c, const char *word, struct umbra_error *err)
+{
+	struct stat st;
+	int r;
+
+	if (!word)
+		return 0;
+	if (stat(word, &st) == 0 && S_ISDIR(st.st_mode)) {
+		c->to_is_dir = true;
+		r = umbra_absolute_path(word, false, &c->to);
+		return r < 0 ? umbra_fail_errno(err, r, "cannot reach '%s'", word) : 0;
+	}
+	if (c->args->n_words > 1)
+		return umbra_fail(err, UMBRA_E_USAGE, ENOTDIR,
+				  "several things can only be restored to a directory, which '%s' "
+				  "is not",
+				  word);
+	return umbra_cli_path(word, &c->to, err);
+}
+
+static int each(struct call *c, struct umbra_error *err)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < c->args->n_words; i++)
+		r = one(c, c->args->words[i], err);
+	return r;
+}
+
+static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *restored = cli->json ? json_array() : NULL;
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	struct call c = {
+		.args = args, .from = umbra_args_value(args, "from"), .restored = restored};
+	int r;
+
+	umbra_raise_nofile();
+	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, err);
+	if (r == 0)
+		r = umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &c.sets, err);
+	if (r < 0)
+		return r;
+	c.e = e;
+	c.opener = umbra_engine_opener(e);
+	r = resolve_to(&c, umbra_args_value(args, "to"), err);
+	if (r == 0) {
+		umbra_terminal_init(&c.terminal);
+		r = each(&c, err);
+		umbra_terminal_finish(&c.terminal);
+	}
+	if (r == 0 && restored)
+		r = umbra_output_json(json_pack("{s:O}", "restored", restored), err);
+	umbra_set_list_finish(&c.sets);
+	free(c.to);
+	return r < 0 ? r : c.failed > 0;
+}
+
+static const struct umbra_option options[] = {
+	{"from", 'f', "SET", "restore from this set", UMBRA_WORD_SET},
+	{"to", 't', "DEST", "restore into the directory DEST, or as DEST", UMBRA_WORD_PATH},
+	{"dry-run", 'n', NULL, "only say what would be done", UMBRA_WORD_NONE},
+	{0},
+};
+
+const struct umbra_command umbra_command_restore = {
+	.name = "restore",
+	.words = "PATH…",
+	.summary = "Bring files and directories back from a set",
+	.help = "Without --from: from the newest set in which a file is not as it is now; for a\n"
+		"directory, or what is gone, from the newest set that has it.\n"
+		"A file is replaced as a whole, at once, with all its attributes. Directories are\n"
+		"merged: what is only live stays. What is there already is left as it is. Missing\n"
+		"parents are made again. No symbolic link is followed.",
+	.options = options,
+	.min_words = 1,
+	.max_words = (size_t)-1,
+	.word = UMBRA_WORD_PATH,
+	.run = run,
+};
