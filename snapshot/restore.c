@@ -13,6 +13,11 @@
 static int entry(struct umbra_restore *r, const char *path, const struct umbra_node *node,
 		 const struct umbra_target *dir, const char *name, struct umbra_error *err);
 
+const char *umbra_restore_lost(const struct umbra_restore *r, char *buf, size_t size)
+{
+	return umbra_attrs_names(r->lost, buf, size);
+}
+
 void umbra_restore_finish(struct umbra_restore *r)
 {
 	umbra_relink_finish(&r->links);

@@ -43,8 +43,8 @@ struct umbra_restore {
 	size_t same;       /* were there already just so */
 	size_t kept;       /* are live, the copy does not have them */
 	size_t failed;     /* could not be restored */
-	size_t incomplete; /* some attributes could not be kept; lost says which */
-	unsigned int lost; /* sum of UMBRA_ATTRS_* (sys/attrs.h) */
+	size_t incomplete; /* some attributes could not be kept */
+	unsigned int lost; /* which: umbra_restore_lost() */
 	uint64_t bytes;
 
 	struct umbra_clone_watch watch; /* private from here on; zero at first */
@@ -61,6 +61,9 @@ struct umbra_restore {
  */
 int umbra_restore_path(struct umbra_restore *r, const char *path, const char *dest,
 		       struct umbra_error *err);
+
+/* "owner, ACLs": which attributes were lost. Returns buf. */
+const char *umbra_restore_lost(const struct umbra_restore *r, char *buf, size_t size);
 
 /* Frees what is private. */
 void umbra_restore_finish(struct umbra_restore *r);

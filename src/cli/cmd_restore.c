@@ -10,7 +10,6 @@
 #include "common/log.h"
 #include "common/text.h"
 #include "snapshot/restore.h"
-#include "snapshot/sys/attrs.h"
 #include "snapshot/versions.h"
 
 /* One call of the command. */
@@ -116,7 +115,7 @@ static void tell_lost(const struct umbra_restore *r)
 		return;
 	umbra_log_warning("%zu restored files could not be given all their attributes back (%s): "
 			  "only root may, or the filesystem does not have them",
-			  r->incomplete, umbra_attrs_names(r->lost, names, sizeof(names)));
+			  r->incomplete, umbra_restore_lost(r, names, sizeof(names)));
 }
 
 /* The full set to restore path from. 1; 2: everything that has it is as the live file. */
