@@ -19,10 +19,14 @@
 #define ACL_ACCESS  "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"
 
-/* An object as a path, for the calls that have no form with a directory descriptor. */
+/*
+ * For the calls that have no form with a directory descriptor: a path, whose last component is
+ * not followed; or a descriptor, and the path that leads to what it is open on, for O_PATH
+ * descriptors, with which nothing else can be done.
+ */
 struct place {
+	int fd; /* or -1 */
 	char path[sizeof("/proc/self/fd/") + 12 + NAME_MAX + 1];
-	bool follow; /* of the descriptor's own entry only: it is the object */
 };
 
 struct names {
@@ -35,7 +39,7 @@ static int place_of(const struct umbra_object *o, struct place *p)
 {
 	int n;
 
-	p->follow = !o->name;
+	p->fd = o->name ? -1 : o->dirfd;
 	n = snprintf(p->path, sizeof(p->path), "/proc/self/fd/%d%s%s", o->dirfd, o->name ? "/" : "",
 		     o->name ? o->name : "");
 	return (size_t)n < sizeof(p->path) ? 0 : -ENAMETOOLONG;
@@ -43,26 +47,43 @@ static int place_of(const struct umbra_object *o, struct place *p)
 
 static ssize_t list_call(const struct place *p, char *buf, size_t size)
 {
-	return p->follow ? listxattr(p->path, buf, size) : llistxattr(p->path, buf, size);
+	ssize_t n;
+
+	if (p->fd < 0)
+		return llistxattr(p->path, buf, size);
+	n = flistxattr(p->fd, buf, size);
+	return n < 0 && errno == EBADF ? listxattr(p->path, buf, size) : n;
 }
 
 static ssize_t get_call(const struct place *p, const char *name, void *buf, size_t size)
 {
-	return p->follow ? getxattr(p->path, name, buf, size) : lgetxattr(p->path, name, buf, size);
+	ssize_t n;
+
+	if (p->fd < 0)
+		return lgetxattr(p->path, name, buf, size);
+	n = fgetxattr(p->fd, name, buf, size);
+	return n < 0 && errno == EBADF ? getxattr(p->path, name, buf, size) : n;
 }
 
 static int set_call(const struct place *p, const char *name, const void *value, size_t size)
 {
-	int r = p->follow ? setxattr(p->path, name, value, size, 0)
-			  : lsetxattr(p->path, name, value, size, 0);
+	int r;
 
+	if (p->fd < 0)
+		r = lsetxattr(p->path, name, value, size, 0);
+	else if ((r = fsetxattr(p->fd, name, value, size, 0)) < 0 && errno == EBADF)
+		r = setxattr(p->path, name, value, size, 0);
 	return r < 0 ? -errno : 0;
 }
 
 static int remove_call(const struct place *p, const char *name)
 {
-	int r = p->follow ? removexattr(p->path, name) : lremovexattr(p->path, name);
+	int r;
 
+	if (p->fd < 0)
+		r = lremovexattr(p->path, name);
+	else if ((r = fremovexattr(p->fd, name)) < 0 && errno == EBADF)
+		r = removexattr(p->path, name);
 	return r < 0 ? -errno : 0;
 }
 
@@ -239,7 +260,7 @@ static int set_mode(const struct umbra_object *o, const struct place *p, mode_t 
 
 	if (o->name)
 		r = fchmodat(o->dirfd, o->name, mode & 07777, AT_SYMLINK_NOFOLLOW);
-	else
+	else if ((r = fchmod(o->dirfd, mode & 07777)) < 0 && errno == EBADF)
 		r = chmod(p->path, mode & 07777);
 	return r < 0 ? -errno : 0;
 }
@@ -292,7 +313,7 @@ static int copy_times(const struct umbra_object *o, const struct place *p, const
 
 	if (o->name)
 		r = utimensat(o->dirfd, o->name, times, AT_SYMLINK_NOFOLLOW);
-	else
+	else if ((r = futimens(o->dirfd, times)) < 0 && errno == EBADF)
 		r = utimensat(AT_FDCWD, p->path, times, 0);
 	if (r == 0)
 		return 0;
@@ -359,6 +380,15 @@ int umbra_attrs_same_xattrs(const struct umbra_object *a, const struct umbra_obj
 			return 0;
 	}
 	return 1;
+}
+
+bool umbra_attrs_has_acl(const struct umbra_object *o)
+{
+	_cleanup_(names_finish) struct names names = {.buf = names.small};
+	struct place p;
+
+	return place_of(o, &p) == 0 && names_read(&p, &names) == 0 &&
+	       (names_have(&names, ACL_ACCESS) || names_have(&names, ACL_DEFAULT));
 }
 
 const char *umbra_attrs_names(unsigned int lost, char *buf, size_t size)

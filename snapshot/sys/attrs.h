@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
 
@@ -46,6 +47,9 @@ int umbra_attrs_copy(const struct umbra_object *from, const struct umbra_object 
 
 /* Have both the same extended attributes (as far as they may be read)? 1, 0, or -errno. */
 int umbra_attrs_same_xattrs(const struct umbra_object *a, const struct umbra_object *b);
+
+/* Has it an ACL that says more than its mode? False also when that cannot be known. */
+bool umbra_attrs_has_acl(const struct umbra_object *o);
 
 /* "owner, mode, ACLs": for a sentence about what was lost. Returns buf. */
 const char *umbra_attrs_names(unsigned int lost, char *buf, size_t size);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where the copy provider keeps its copies:
+ *
+ * STATE/copies/ID/		0700
+ * STATE/copies/ID/shadow.json	the record; a copy without it is unfinished
+ * STATE/copies/ID/tree/	the copy itself
+ * STATE/copies/ID/inventory*	inventory.h
+ * STATE/copies/ID/shown	shown.h
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#define UMBRA_STORE_COPIES "copies"
+#define UMBRA_STORE_TREE   "tree"
+
+/* Each: a descriptor or a negative errno. -ENOENT also when id is no id. */
+int umbra_store_open(int state_fd, bool make);
+int umbra_store_open_copy(int store_fd, const char *id);
+int umbra_store_open_tree(int copy_fd);
+
+/* Makes ID/ and ID/tree/. Gives ID/. */
+int umbra_store_make_copy(int store_fd, const char *id);
+
+/* Has the copy a record? */
+bool umbra_store_finished(int copy_fd);
