@@ -7,6 +7,9 @@ enum umbra_log_level { UMBRA_LOG_ERROR, UMBRA_LOG_WARNING, UMBRA_LOG_INFO, UMBRA
 /* program is borrowed for the life of the process. UMBRA_DEBUG=1 shows everything. */
 void umbra_log_init(const char *program, enum umbra_log_level show);
 
+/* From here on messages go to syslog: for a daemon, whose stderr nobody reads. */
+void umbra_log_to_syslog(void);
+
 void umbra_log(enum umbra_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fuse/mountpoint.h"
+
+#include <fcntl.h>
+#include <libmount/libmount.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+#define FUSERMOUNT "fusermount3"
+
+static void unref_table(struct libmnt_table **tb)
+{
+	mnt_unref_table(*tb);
+}
+
+static void free_iter(struct libmnt_iter **it)
+{
+	mnt_free_iter(*it);
+}
+
+static bool is_tree(struct libmnt_fs *fs)
+{
+	const char *type = mnt_fs_get_fstype(fs);
+
+	return type && strcmp(type, UMBRA_FSTYPE) == 0;
+}
+
+/* Attributes the kernel may have kept; this it always asks. */
+static bool is_dead(const char *path)
+{
+	struct statvfs st;
+
+	return statvfs(path, &st) < 0 && errno == ENOTCONN;
+}
+
+static int run(char *const argv[])
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+/* What is left of a tree without a daemon is of no use to anybody. */
+static int take_away(const char *path, struct umbra_error *err)
+{
+	bool root = geteuid() == 0;
+	char *const by_root[] = {(char *)"umount", (char *)"-il", (char *)"--", (char *)path, NULL};
+	char *const by_user[] = {(char *)FUSERMOUNT, (char *)"-uz", (char *)"--", (char *)path,
+				 NULL};
+	int r;
+
+	umbra_log_info("'%s' had a tree whose daemon died: taking it away first", path);
+	r = run(root ? by_root : by_user);
+	return r < 0 ? umbra_fail_errno(err, r, "cannot take away the dead tree on '%s'", path) : 0;
+}
+
+static int refuse_mounted(const char *path, struct libmnt_fs *fs, const char *state_dir,
+			  struct umbra_error *err)
+{
+	const char *source = mnt_fs_get_source(fs);
+
+	if (!source)
+		source = "none";
+	if (!is_tree(fs))
+		return umbra_fail(err, UMBRA_E_EXISTS, EBUSY,
+				  "'%s' is a mount point already, of %s (%s): choose an empty "
+				  "directory",
+				  path, source, mnt_fs_get_fstype(fs));
+	if (strcmp(source, state_dir) == 0)
+		return umbra_fail(err, UMBRA_E_EXISTS, EBUSY,
+				  "the shadow copies are mounted on '%s' already", path);
+	return umbra_fail(err, UMBRA_E_EXISTS, EBUSY,
+			  "'%s' has the shadow copies of another state directory mounted on it, "
+			  "'%s'",
+			  path, source);
+}
+
+/* 1: a dead tree was there and is no more, look again. */
+static int check_mounts(const char *path, const char *state_dir, struct umbra_error *err)
+{
+	_cleanup_(free_iter) struct libmnt_iter *it = mnt_new_iter(MNT_ITER_BACKWARD);
+	_cleanup_(unref_table) struct libmnt_table *tb =
+		mnt_new_table_from_file("/proc/self/mountinfo");
+	const char *target, *below;
+	struct libmnt_fs *fs;
+	int r;
+
+	if (!tb || !it)
+		return umbra_fail(err, UMBRA_E_INTERNAL, EIO,
+				  "cannot read /proc/self/mountinfo: is /proc mounted?");
+	while (mnt_table_next_fs(tb, it, &fs) == 0) { /* the last is on top */
+		target = mnt_fs_get_target(fs);
+		if (!target)
+			continue;
+		if (strcmp(target, path) == 0 && strcmp(path, "/") != 0) {
+			if (!is_tree(fs) || !is_dead(path))
+				return refuse_mounted(path, fs, state_dir, err);
+			r = take_away(path, err);
+			return r < 0 ? r : 1;
+		}
+		if (is_tree(fs) && umbra_path_below(path, target))
+			return umbra_fail(err, UMBRA_E_EXISTS, EINVAL,
+					  "'%s' lies in a tree of shadow copies itself (mounted on "
+					  "'%s')",
+					  path, target);
+		below = umbra_path_below(target, path);
+		if (below && *below)
+			return umbra_fail(err, UMBRA_E_EXISTS, EBUSY,
+					  "mounting on '%s' would hide what is mounted on '%s': "
+					  "choose an empty directory",
+					  path, target);
+	}
+	return 0;
+}
+
+static int check_state(const char *path, const char *state_dir, struct umbra_error *err)
+{
+	if (umbra_path_below(path, state_dir))
+		return umbra_fail(err, UMBRA_E_EXISTS, EINVAL,
+				  "'%s' lies in umbra's own state directory '%s': choose another "
+				  "directory",
+				  path, state_dir);
+	if (umbra_path_below(state_dir, path))
+		return umbra_fail(err, UMBRA_E_EXISTS, EINVAL,
+				  "mounting on '%s' would hide umbra's state directory '%s': "
+				  "choose another directory",
+				  path, state_dir);
+	return 0;
+}
+
+/* The path of dir without a look at dir itself: there may be a mount without a daemon. */
+static int resolve_above(const char *dir, char **out)
+{
+	_cleanup_free_ char *copy = strdup(dir), *above = NULL;
+	size_t len = copy ? strlen(copy) : 0;
+	const char *name;
+	char *slash;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	while (len > 1 && copy[len - 1] == '/')
+		copy[--len] = '\0';
+	slash = strrchr(copy, '/');
+	name = slash ? slash + 1 : copy;
+	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return umbra_absolute_path(copy, false, out);
+	if (slash)
+		*slash = '\0';
+	r = umbra_absolute_path(!slash ? "." : *copy ? copy : "/", false, &above);
+	if (r < 0)
+		return r;
+	*out = umbra_asprintf("%s/%s", strcmp(above, "/") == 0 ? "" : above, name);
+	return *out ? 0 : -ENOMEM;
+}
+
+static int missing(const char *dir, int r, struct umbra_error *err)
+{
+	if (r == -ENOENT)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "'%s' does not exist: make it first (mkdir)", dir);
+	return umbra_fail_errno(err, r, "cannot mount on '%s'", dir);
+}
+
+int umbra_mountpoint_check(const char *dir, const char *state_dir, char **real,
+			   struct umbra_error *err)
+{
+	_cleanup_free_ char *path = NULL, *followed = NULL;
+	struct stat st;
+	int r = resolve_above(dir, &path);
+
+	if (r < 0)
+		return missing(dir, r, err);
+	while ((r = check_mounts(path, state_dir, err)) > 0)
+		;
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0)
+		return missing(dir, -errno, err);
+	if (S_ISLNK(st.st_mode)) {
+		r = umbra_absolute_path(path, false, &followed);
+		return r < 0 ? missing(dir, r, err)
+			     : umbra_mountpoint_check(followed, state_dir, real, err);
+	}
+	if (!S_ISDIR(st.st_mode))
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOTDIR, "'%s' is not a directory", dir);
+	r = check_state(path, state_dir, err);
+	if (r < 0)
+		return r;
+	*real = TAKE_PTR(path);
+	return 0;
+}
+
+static bool in_path(const char *program)
+{
+	const char *list = getenv("PATH"), *end;
+
+	for (list = list ? list : "/usr/bin:/bin"; *list; list = *end ? end + 1 : end) {
+		_cleanup_free_ char *path = NULL;
+
+		end = strchrnul(list, ':');
+		path = umbra_asprintf("%.*s/%s", (int)(end - list), list, program);
+		if (path && access(path, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+int umbra_mountpoint_fuse(struct umbra_error *err)
+{
+	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return umbra_fail(
+			err, UMBRA_E_PERMISSION, errno,
+			"no permission to use /dev/fuse: it normally is open to all (mode "
+			"0666, set by udev and package fuse3); in a container it must be "
+			"allowed");
+	if (fd < 0)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, errno,
+				  "cannot use /dev/fuse (%s): load the kernel's module ('modprobe "
+				  "fuse'); in a container the device must be given to it",
+				  strerror(errno));
+	if (geteuid() != 0 && !in_path(FUSERMOUNT) && access("/usr/bin/" FUSERMOUNT, X_OK) < 0)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, ENOENT,
+				  "there is no " FUSERMOUNT ", which users need for mounting: "
+				  "install package fuse3");
+	return 0;
+}

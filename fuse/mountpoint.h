@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* May a tree be mounted here? */
+#pragma once
+
+#include "common/util.h"
+
+#define UMBRA_FSTYPE "fuse.umbra"
+
+/*
+ * Looks at a directory before a tree of state_dir (absolute, real) is mounted on it. Refused,
+ * with the reason: what does not exist, is no directory, is a mount point already, lies in or
+ * above the state directory or in another tree, has mounts below it. A tree there whose daemon
+ * has died is taken away first. *real: the directory without symbolic links; free it.
+ */
+int umbra_mountpoint_check(const char *dir, const char *state_dir, char **real,
+			   struct umbra_error *err);
+
+/* Is all there that mounting with FUSE needs? */
+int umbra_mountpoint_fuse(struct umbra_error *err);
