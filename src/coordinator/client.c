@@ -62,6 +62,7 @@ int umbra_coordinator_connect(const char *state_dir, struct umbra_coordinator **
 	c->child = fork();
 	if (c->child == 0) {
 		close(fds[0]);
+		umbra_coordinator_close(TAKE_PTR(c));
 		run_child(fds[1]);
 	}
 	close(fds[1]);
