@@ -2,7 +2,7 @@
 /*
  * The inventory of a copy: what every object of the origin looked like when it was copied, so
  * that the next copy knows what is unchanged without reading anything else. Directory by
- * directory, names sorted by strcmp(). umbra-copies(5) describes the two files:
+ * directory, names sorted by strcmp(). umbra-copy-store(5) describes the two files:
  *
  * inventory	header, then one block a directory: records, then their names
  * inventory.dirs	header, then for directory N where its block lies, how long it is, its sum

@@ -7,7 +7,7 @@
  * the user may not give to a file.
  *
  * The file "shown": a header, then entries in increasing order of the store's inode numbers
- * (umbra-copies(5)).
+ * (umbra-copy-store(5)).
  */
 #pragma once
 
