@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# umbra restore.
+load helper
+
+setup() {
+	umbra_setup
+	D=$T/data
+	mkdir "$D"
+}
+
+create_at() { UMBRA_TEST_NOW=$1 umbra create "$D" >/dev/null; }
+
+leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' -print; }
+
+@test "restore: a spoiled file, from the newest set where it was different" {
+	echo good >"$D/f"
+	create_at 1000000000
+	echo spoiled >"$D/f"
+	create_at 1000000060
+	run umbra restore "$D/f"
+	assert_ok
+	[ "$(cat "$D/f")" = good ]
+	[ "${lines[0]}" = "replaced   $D/f" ]
+	[[ ${lines[1]} == "restored '$D/f' from @GMT-2001.09.09-01.46.40: 0 made, 1 replaced"* ]]
+}
+
+@test "restore: what has its content needs nothing" {
+	echo good >"$D/f"
+	create_at 1000000000
+	run umbra restore "$D/f"
+	assert_ok
+	[[ $output == *'same content'*'0 made, 0 replaced, 1 there already'* ]]
+}
+
+@test "restore: a deleted tree comes back as it was" {
+	umbra-hostile "$D" $([ "$(id -u)" = 0 ] || echo --user)
+	create_at 1000000000
+	mv "$D" "$T/truth"
+	run umbra restore "$D" --json
+	assert_ok
+	jq -e '.restored[0].made > 1000 and .restored[0].failed == 0' <<<"${lines[-1]}"
+	run umbra-compare "$T/truth" "$D" --no-atime
+	assert_ok
+	[ -z "$(leftovers)" ]
+}
+
+@test "restore: a deleted tree from btrfs shares its blocks" {
+	make_btrfs "$D"
+	mkdir "$D/d"
+	head -c 20M /dev/urandom >"$D/d/big"
+	create_at 1000000000
+	rm -r "$D/d"
+	umbra restore "$D/d"
+	[ -s "$D/d/big" ]
+	run filefrag -v "$D/d/big"
+	[[ $output == *shared* ]]
+	umbra delete latest
+}
+
+@test "restore: merges, keeps what is new, and says so" {
+	mkdir "$D/d"
+	echo 1 >"$D/d/a"
+	echo 1 >"$D/d/b"
+	create_at 1000000000
+	rm "$D/d/a"
+	echo changed >"$D/d/b"
+	echo new >"$D/d/new"
+	run umbra restore "$D/d"
+	assert_ok
+	[[ $output == *'1 made, 1 replaced'*'1 kept that the copy does not have'* ]]
+	[ "$(cat "$D/d/a" "$D/d/b" "$D/d/new" | tr '\n' ' ')" = "1 1 new " ]
+}
+
+@test "restore: --dry-run says the same and does nothing" {
+	mkdir -p "$D/d/sub"
+	echo 1 >"$D/d/sub/a"
+	echo 1 >"$D/d/b"
+	create_at 1000000000
+	rm -r "$D/d/sub"
+	echo 2 >"$D/d/b"
+	run umbra restore -n "$D/d"
+	assert_ok
+	local dry=$output
+	[ ! -e "$D/d/sub" ]
+	[ "$(cat "$D/d/b")" = 2 ]
+	run umbra restore "$D/d"
+	[ "${output/restored/would restore}" = "$dry" ]
+}
+
+@test "restore: --to a directory, to a new name, several" {
+	echo one >"$D/f"
+	echo two >"$D/g"
+	create_at 1000000000
+	echo now >"$D/f"
+	mkdir "$T/out"
+	umbra restore "$D/f" "$D/g" --to "$T/out"
+	[ "$(cat "$T/out/f" "$T/out/g" | tr '\n' ' ')" = "one two " ]
+	umbra restore "$D/f" --to "$T/out/f.old"
+	[ "$(cat "$T/out/f.old")" = one ]
+	[ "$(cat "$D/f")" = now ]
+	run umbra restore "$D/f" "$D/g" --to "$T/out/nothing"
+	assert_error 2 'only be restored to a directory'
+	run umbra restore "$D/f" --to "$T/no/where"
+	assert_error 1 "'$T/no' does not exist"
+}
+
+@test "restore: parents that are gone are made again as they were" {
+	mkdir -p "$D/a/b"
+	chmod 751 "$D/a"
+	chmod 1770 "$D/a/b"
+	echo x >"$D/a/b/f"
+	create_at 1000000000
+	rm -r "$D/a"
+	cd "$D"
+	umbra restore a/b/f
+	[ "$(stat -c %a "$D/a" "$D/a/b" | tr '\n' ' ')" = "751 1770 " ]
+	rm -r "$D"
+	cd /
+	umbra restore "$D/a/b/f"
+	[ "$(cat "$D/a/b/f")" = x ]
+}
+
+@test "restore: names of any bytes" {
+	local name=$'new\nline\xff\x1b[31m -e'
+	echo x >"$D/$name"
+	create_at 1000000000
+	rm "$D/$name"
+	run umbra restore "$D/$name"
+	assert_ok
+	[ "$(cat "$D/$name")" = x ]
+	[[ $output != *$'\x1b'* ]]
+}
+
+@test "restore: links are not followed out of the place" {
+	mkdir -p "$D/d/sub" "$T/victim"
+	echo from-copy >"$D/d/sub/f"
+	create_at 1000000000
+	rm -r "$D/d/sub"
+	ln -s "$T/victim" "$D/d/sub"
+	run umbra restore "$D/d"
+	assert_error 1 "'$D/d/sub' is a symlink now, the copy has a directory"
+	[ -z "$(ls -A "$T/victim")" ]
+	[ -L "$D/d/sub" ]
+}
+
+@test "restore: --to refuses umbra's state directory" {
+	echo x >"$D/f"
+	create_at 1000000000
+	run umbra restore "$D/f" --to "$UMBRA_STATE/f"
+	assert_error 1 "into umbra's state directory"
+	run umbra restore "$D/f" --to "$UMBRA_STATE"
+	assert_error 1 "into umbra's state directory"
+}
+
+@test "restore: what no set has; no set; wrong set" {
+	run umbra restore "$D/f"
+	assert_error 1 'no shadow copy set covers'
+	create_at 1000000000
+	run umbra restore "$D/f"
+	assert_error 1 'is in none of the 1 sets'
+	run umbra restore "$D/f" --from latest
+	assert_error 1 "'$D/f' is not in @GMT-2001.09.09-01.46.40"
+	run umbra restore
+	assert_error 2 'too few words'
+}
+
+@test "restore: a full disk leaves the old file, and says so" {
+	require_filesystem ext4
+	make_ext4 "$T/small" 8M
+	head -c 3M /dev/urandom >"$T/small/f"
+	umbra create "$T/small"
+	local sum
+	echo other >"$T/small/f"
+	head -c 20M /dev/zero >"$T/small/fill" || true
+	run umbra restore "$T/small/f"
+	assert_error 1 'No space left'
+	[ "$(cat "$T/small/f")" = other ]
+	[ -z "$(leftovers)" ]
+}
+
+@test "restore: a read-only filesystem" {
+	require_root
+	make_ext4 "$T/ro"
+	echo x >"$T/ro/f"
+	umbra create "$T/ro"
+	rm "$T/ro/f"
+	mount -o remount,ro "$T/ro"
+	run umbra restore "$T/ro/f"
+	assert_error 1 "[Rr]ead-only"
+}
+
+@test "restore: killed at any time leaves the old or the new file, and the next one tidies up" {
+	head -c 30M /dev/urandom >"$D/f"
+	create_at 1000000000
+	local new old delay sum
+	new=$(md5sum <"$D/f")
+	echo old >"$D/f"
+	old=$(md5sum <"$D/f")
+	for delay in 0.005 0.01 0.015 0.02 0.03 0.04; do
+		"$UMBRA_RUN/bin/umbra" restore "$D/f" >/dev/null 2>&1 3>&- 4>&- &
+		sleep "$delay"
+		kill -9 $! 2>/dev/null || true
+		wait $! 2>/dev/null || true
+		sum=$(md5sum <"$D/f")
+		[ "$sum" = "$new" ] || [ "$sum" = "$old" ]
+		[ "$sum" = "$old" ] || break
+	done
+	umbra restore "$D/f" --from latest
+	[ "$(md5sum <"$D/f")" = "$new" ]
+	[ -z "$(leftovers)" ]
+}
+
+@test "restore: interrupted, nothing half-made is left" {
+	local i
+	mkdir "$D/d"
+	for i in 1 2 3 4 5 6; do head -c 20M /dev/urandom >"$D/d/$i"; done
+	create_at 1000000000
+	mv "$D/d" "$T/truth"
+	"$UMBRA_RUN/bin/umbra" restore "$D/d" >"$T/out" 2>&1 3>&- 4>&- &
+	sleep 0.05
+	kill -INT $! 2>/dev/null || true
+	wait $! || true
+	[ -z "$(leftovers)" ]
+	for i in "$D"/d/*; do
+		[ ! -e "$i" ] || cmp "$i" "$T/truth/${i##*/}"
+	done
+	umbra restore "$D/d"
+	diff -r "$D/d" "$T/truth"
+}
+
+@test "restore: an ordinary user, own files, own rights" {
+	as_user mkdir "$T/user/d"
+	as_user sh -c 'cd "$HOME/d"; echo x >f; chmod 600 f; ln f g; ln -s f l; mkdir s; chmod 500 s'
+	as_user umbra create "$T/user/d"
+	as_user mv "$T/user/d" "$T/user/truth"
+	run as_user umbra restore "$T/user/d"
+	assert_ok
+	[[ $output != *warning* ]]
+	run umbra-compare "$T/user/truth" "$T/user/d" --no-atime
+	assert_ok
+	as_user chmod 700 "$T/user/d/s" "$T/user/truth/s"
+	require_root
+	mkdir -m 755 "$T/roots"
+	run as_user umbra restore "$T/user/d/f" --to "$T/roots/f"
+	assert_error 1 'Permission denied'
+}
+
+@test "restore: a file in a mounted tree names its set" {
+	require_fuse
+	echo one >"$D/f"
+	create_at 1000000000
+	echo two >"$D/f"
+	create_at 1000000060
+	echo three >"$D/f"
+	mkdir "$T/mnt"
+	umbra mount "$T/mnt"
+	run umbra restore "$T/mnt/@GMT-2001.09.09-01.46.40$D/f"
+	local first=$status
+	run umbra restore "$D/f" --to "$T/mnt/@GMT-2001.09.09-01.46.40$D"
+	umbra umount "$T/mnt"
+	[ "$first" = 0 ]
+	[ "$(cat "$D/f")" = one ]
+	assert_error 1 'read-only, as mounted trees of umbra always are'
+}
