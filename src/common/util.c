@@ -210,6 +210,20 @@ int umbra_absolute_path(const char *path, bool missing_ok, char **out)
 	return missing_path(path, out);
 }
 
+int umbra_absolute_name(const char *path, char **out)
+{
+	const char *last = strrchr(path, '/');
+
+	last = last ? last + 1 : path;
+	if (strcmp(path, ".") == 0) {
+		*out = getcwd(NULL, 0);
+		return *out ? 0 : -errno;
+	}
+	if (strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
+		return umbra_absolute_path(path, false, out);
+	return *path ? missing_path(path, out) : -ENOENT;
+}
+
 const char *umbra_path_below(const char *path, const char *prefix)
 {
 	size_t len = strlen(prefix);

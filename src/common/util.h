@@ -103,6 +103,12 @@ char *umbra_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)))
 int umbra_absolute_path(const char *path, bool missing_ok, char **out);
 
 /*
+ * As above, but without a look at the last component, which is not followed either: what is
+ * mounted there may have no process that answers.
+ */
+int umbra_absolute_name(const char *path, char **out);
+
+/*
  * The part of path below prefix, without leading slash ("" when equal); NULL when path is not
  * at or below it. Both absolute and clean. "/a/b" is below "/a" and "/", not below "/a/".
  */
