@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "snapshot/snapshot.h"
 
 #define FUSERMOUNT "fusermount3"
 
@@ -27,7 +28,7 @@ static bool is_tree(struct libmnt_fs *fs)
 {
 	const char *type = mnt_fs_get_fstype(fs);
 
-	return type && strcmp(type, UMBRA_FSTYPE) == 0;
+	return type && strcmp(type, UMBRA_MOUNTS_FSTYPE) == 0;
 }
 
 /* Attributes the kernel may have kept; this it always asks. */
@@ -140,32 +141,6 @@ static int check_state(const char *path, const char *state_dir, struct umbra_err
 	return 0;
 }
 
-/* The path of dir without a look at dir itself: there may be a mount without a daemon. */
-static int resolve_above(const char *dir, char **out)
-{
-	_cleanup_free_ char *copy = strdup(dir), *above = NULL;
-	size_t len = copy ? strlen(copy) : 0;
-	const char *name;
-	char *slash;
-	int r;
-
-	if (!copy)
-		return -ENOMEM;
-	while (len > 1 && copy[len - 1] == '/')
-		copy[--len] = '\0';
-	slash = strrchr(copy, '/');
-	name = slash ? slash + 1 : copy;
-	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return umbra_absolute_path(copy, false, out);
-	if (slash)
-		*slash = '\0';
-	r = umbra_absolute_path(!slash ? "." : *copy ? copy : "/", false, &above);
-	if (r < 0)
-		return r;
-	*out = umbra_asprintf("%s/%s", strcmp(above, "/") == 0 ? "" : above, name);
-	return *out ? 0 : -ENOMEM;
-}
-
 static int missing(const char *dir, int r, struct umbra_error *err)
 {
 	if (r == -ENOENT)
@@ -179,7 +154,7 @@ int umbra_mountpoint_check(const char *dir, const char *state_dir, char **real,
 {
 	_cleanup_free_ char *path = NULL, *followed = NULL;
 	struct stat st;
-	int r = resolve_above(dir, &path);
+	int r = umbra_absolute_name(dir, &path);
 
 	if (r < 0)
 		return missing(dir, r, err);

@@ -4,8 +4,6 @@
 
 #include "common/util.h"
 
-#define UMBRA_FSTYPE "fuse.umbra"
-
 /*
  * Looks at a directory before a tree of state_dir (absolute, real) is mounted on it. Refused,
  * with the reason: what does not exist, is no directory, is a mount point already, lies in or

@@ -12,6 +12,9 @@
 
 #include "common/error.h"
 
+/* The type that the table of mounts shows; their source is the state directory. */
+#define UMBRA_MOUNTS_FSTYPE "fuse.umbra"
+
 /* Mount's side: a listening socket (SOCK_SEQPACKET, nonblocking, close-on-exec); *name (free it)
  * is for umbra_mounts_close(). */
 int umbra_mounts_listen(int state_fd, char **name, int *fd_out, struct umbra_error *err);

@@ -45,6 +45,7 @@ WRAPPED = [
 GENERATED = {
     "snapshot/provider/providers.inc": "snapshot/providers.c",
     "cli/commands.inc": "src/cli/main.c",
+    "install.h": None,
     "version.h": None,
 }
 

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/mountdir.h"
+#include "cli/output.h"
+#include "cli/users.h"
+
+static void unref_table(struct libmnt_table **tb)
+{
+	mnt_unref_table(*tb);
+}
+
+static int no_tree(const char *dir, struct libmnt_fs *fs, struct umbra_error *err)
+{
+	if (!fs)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, EINVAL,
+				  "no tree of shadow copies is mounted on '%s' (see 'findmnt "
+				  "-t " UMBRA_MOUNTS_FSTYPE "')",
+				  dir);
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, EINVAL,
+			  "what is mounted on '%s' is no tree of shadow copies but %s (%s): "
+			  "umount(8) takes it away",
+			  dir, mnt_fs_get_source(fs) ? mnt_fs_get_source(fs) : "none",
+			  mnt_fs_get_fstype(fs));
+}
+
+static int busy(const char *dir, struct libmnt_table *tb, struct umbra_error *err)
+{
+	_cleanup_free_ char *users = umbra_users_of(dir);
+	struct libmnt_iter *it = mnt_new_iter(MNT_ITER_FORWARD);
+	const char *below, *inside = NULL;
+	struct libmnt_fs *fs;
+
+	while (it && !inside && mnt_table_next_fs(tb, it, &fs) == 0) {
+		below = umbra_path_below(mnt_fs_get_target(fs), dir);
+		if (below && *below)
+			inside = mnt_fs_get_target(fs);
+	}
+	mnt_free_iter(it);
+	if (inside)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "the tree on '%s' is in use: '%s' is mounted in it; unmount that "
+				  "first, or use --lazy",
+				  dir, inside);
+	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+			  "the tree on '%s' is in use%s%s: end what uses it, or use --lazy", dir,
+			  users ? " by " : "", users ? users : "");
+}
+
+static int as_root(const char *dir, bool lazy, struct umbra_error *err)
+{
+	struct libmnt_context *context = mnt_new_context();
+	int r;
+
+	if (!context || mnt_context_set_target(context, dir) < 0) {
+		mnt_free_context(context);
+		return umbra_oom(err);
+	}
+	mnt_context_disable_helpers(context, 1);
+	mnt_context_disable_canonicalize(context, 1);
+	mnt_context_enable_lazy(context, lazy);
+	r = mnt_context_umount(context);
+	if (mnt_context_syscall_called(context))
+		r = -mnt_context_get_syscall_errno(context);
+	mnt_free_context(context);
+	return r;
+}
+
+static int as_user(const char *dir, bool lazy, struct umbra_error *err)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execlp("fusermount3", "fusermount3", lazy ? "-quz" : "-qu", "--", dir, NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return umbra_fail_errno(err, errno, "cannot run fusermount3");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, ENOENT,
+				  "there is no fusermount3, which users need for unmounting: "
+				  "install package fuse3");
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+static int take_away(const char *dir, bool lazy, struct libmnt_table *tb, struct umbra_error *err)
+{
+	int r;
+
+	err->text[0] = '\0';
+	r = geteuid() == 0 ? as_root(dir, lazy, err) : as_user(dir, lazy, err);
+	if (r == 0 || err->text[0])
+		return r;
+	return r == -EBUSY ? busy(dir, tb, err)
+			   : umbra_fail_errno(err, r, "cannot unmount '%s'", dir);
+}
+
+static int report(const struct umbra_cli *cli, const char *dir, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *doc = NULL;
+
+	if (!cli->json)
+		return 0;
+	doc = json_object();
+	if (!doc || umbra_doc_set_path(doc, "unmounted", dir) < 0)
+		return umbra_oom(err);
+	return umbra_output_json(TAKE_PTR(doc), err);
+}
+
+static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
+{
+	_cleanup_(unref_table) struct libmnt_table *tb = NULL;
+	_cleanup_free_ char *chosen = NULL, *dir = NULL, *followed = NULL;
+	struct libmnt_fs *fs;
+	const char *target;
+	int r = 0;
+
+	if (args->n_words == 0)
+		r = umbra_mountdir_default(&chosen, err);
+	if (r < 0)
+		return r;
+	/* Without a look at the mount itself, which may have no daemon. */
+	r = umbra_absolute_name(chosen ? chosen : args->words[0], &dir);
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot reach '%s'", args->words[0]);
+	r = umbra_mountdir_table(&tb, err);
+	if (r < 0)
+		return r;
+	target = dir;
+	fs = umbra_mountdir_find(tb, target);
+	if (!fs && umbra_absolute_path(dir, false, &followed) == 0) {
+		fs = umbra_mountdir_find(tb, followed);
+		if (fs)
+			target = followed;
+	}
+	if (!fs || strcmp(mnt_fs_get_fstype(fs), UMBRA_MOUNTS_FSTYPE) != 0)
+		return no_tree(dir, fs, err);
+	r = take_away(target, umbra_args_has(args, "lazy"), tb, err);
+	return r < 0 ? r : report(cli, target, err);
+}
+
+static const struct umbra_option options[] = {
+	{"lazy", 'l', NULL, "take it away at once, end it when nobody uses it any more",
+	 UMBRA_WORD_NONE},
+	{0},
+};
+
+const struct umbra_command umbra_command_umount = {
+	.name = "umount",
+	.words = "[DIR]",
+	.summary = "Take a mounted tree of shadow copies away",
+	.help = "Without DIR: the one that 'umbra mount' mounts without DIR.",
+	.options = options,
+	.max_words = 1,
+	.word = UMBRA_WORD_DIR,
+	.run = run,
+};
