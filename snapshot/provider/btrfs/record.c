@@ -14,12 +14,10 @@ int umbra_btrfs_record_origin(struct umbra_shadow *shadow, const struct umbra_bt
 		return umbra_oom(err);
 	free(shadow->volume);
 	shadow->volume = volume;
-	if (umbra_doc_set_string(shadow->data, "filesystem", store->fs.uuid.s) < 0 ||
-	    umbra_doc_set_path(shadow->data, "label", store->fs.label) < 0 ||
+	if (umbra_doc_set_path(shadow->data, "label", store->fs.label) < 0 ||
 	    umbra_doc_set_path(shadow->data, "device", store->device) < 0 ||
-	    umbra_doc_set_string(shadow->data, "origin", origin->uuid.s) < 0 ||
-	    json_object_set_new(shadow->data, "origin_id", json_integer((json_int_t)origin->id)) <
-		    0)
+	    json_object_set_new(shadow->data, "subvolume_id",
+				json_integer((json_int_t)origin->id)) < 0)
 		return umbra_oom(err);
 	return 0;
 }
