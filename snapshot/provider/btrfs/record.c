@@ -68,7 +68,7 @@ int umbra_btrfs_record_get(const struct umbra_shadow *shadow, struct umbra_btrfs
 				  "filesystem: 'umbra check --rebuild' reads it anew",
 				  shadow->id.s, shadow->path);
 	rec.snapshot = umbra_doc_string(shadow->data, "snapshot");
-	rec.origin_id = (uint64_t)umbra_doc_int(shadow->data, "origin_id", 0);
+	rec.origin_id = (uint64_t)umbra_doc_int(shadow->data, "subvolume_id", 0);
 	*out = rec;
 	rec = (struct umbra_btrfs_record){0};
 	return 0;
