@@ -315,25 +315,32 @@ static int enter(struct umbra_walk *w, struct umbra_walk_dir *d, struct umbra_er
 	return 0;
 }
 
-static int do_child(struct umbra_walk *w, struct umbra_walk_dir *parent, size_t i,
-		    struct umbra_error *err)
+static int pinned_child(struct umbra_walk *w, struct umbra_walk_dir *parent, size_t i,
+			struct umbra_error *err)
 {
-	struct umbra_walk_dir *d;
-	int r = umbra_walk_pin(w, parent, err);
+	struct umbra_walk_dir *d = w->ops->child(w, parent, i);
 
-	if (r < 0)
-		return r;
-	d = w->ops->child(w, parent, i);
-	if (!d) {
-		umbra_walk_unpin(w, parent);
+	if (!d)
 		return umbra_oom(err);
-	}
 	pthread_mutex_lock(&w->lock);
 	d->parent = parent;
 	register_dir(w, d);
 	pthread_mutex_unlock(&w->lock);
-	r = enter(w, d, err);
+	return enter(w, d, err);
+}
+
+static int do_child(struct umbra_walk *w, struct umbra_walk_dir *parent, size_t i,
+		    struct umbra_error *err)
+{
+	int r = umbra_walk_pin(w, parent, err);
+
+	if (r < 0)
+		return r;
+	/* Once the child is on the stack others may finish it, and with it the parent. */
+	umbra_walk_ref(w, parent);
+	r = pinned_child(w, parent, i, err);
 	umbra_walk_unpin(w, parent);
+	umbra_walk_unref(w, parent);
 	return r == UMBRA_WALK_SKIP ? piece_done(w, parent, err) : r;
 }
 
