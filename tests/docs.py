@@ -13,6 +13,7 @@ OPTION = re.compile(r"^ +(?:-(\w), |    )--([a-z][a-z-]*)(?: ([A-Z]+))?  ")
 ENTRY = re.compile(r"^(?:\*-(\w)\*, )?\*--([a-z][a-z-]*)\*(?: _([A-Z]+)_)?$")
 PAGE = re.compile(r"\b((?:mount\.)?umbra(?:[-.][a-z]+)*)\*?\((\d)\)")
 GETENV = re.compile(r'\b(?:secure_)?getenv\("(\w+)"\)')
+RECORDED = re.compile(r'\b(?:umbra_doc_set_\w+|json_object_set\w*)\(\w*(?:->data)?,\s*"(\w+)"')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -182,6 +183,18 @@ def check_formats(docs):
             docs.problem("man/umbra-shadow.json.5.scd", f"note '{kind}' is missing")
 
 
+def check_records(docs):
+    """The members that each provider puts into its record."""
+    for name in docs.words_of("snapshot/provider/meson.build", "providers"):
+        page = f"man/umbra-{name}-store.5.scd"
+        text = docs.read(page).split("\n# RECORD\n")[1].split("\n# ")[0]
+        source = "".join(docs.read(p) for p in docs.files("snapshot/provider", ends=".c")
+                         if re.match(rf"snapshot/provider/{name}[/.]", p))
+        real = set(RECORDED.findall(source))
+        for member in sorted(real ^ set(re.findall(r"^(?:\[\[|\|) +\*(\w+)\*", text, re.M))):
+            docs.problem(page, f"member '{member}' is {'missing' if member in real else 'no more'}")
+
+
 def check(root, umbra, mount=None):
     docs = Docs(root, umbra, mount)
     commands = ask(docs)
@@ -191,6 +204,7 @@ def check(root, umbra, mount=None):
     check_pages(docs)
     check_environment(docs)
     check_formats(docs)
+    check_records(docs)
     return docs.problems, len(commands)
 
 
