@@ -34,7 +34,7 @@ umbra_setup_file() {
 	mkdir "$UMBRA_RUN/bin"
 	local program
 	for program in src/cli/umbra fuse/mount.umbra tests/lib/umbra-hostile \
-		tests/lib/umbra-compare tests/lib/umbra-fill-catalog tests/lib/umbra-blocks; do
+		tests/lib/umbra-compare tests/lib/umbra-fill-catalog tests/pit/umbra-pit; do
 		[ ! -e "$UMBRA_BUILD/$program" ] || cp "$UMBRA_BUILD/$program" "$UMBRA_RUN/bin/"
 	done
 	if ! [ -x "$UMBRA_RUN/bin/umbra" ]; then

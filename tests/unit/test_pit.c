@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "btrfs_lab.h"
-#include "pit.h"
+#include "tests/pit/pit.h"
 
 static struct pit_status *status;
 static pid_t writer;
