@@ -106,17 +106,28 @@ nothing_left() {
 		[ -z "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]
 }
 
+copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
+
 @test "Ctrl-C undoes a creation" {
 	slow_tree
+	dd if=/dev/urandom of="$T/slow/more" bs=1M count=300 status=none
 	"$UMBRA" create "$T/slow" 2>"$T/err" 3>&- &
 	local pid=$!
-	eventually test -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" || true
-	kill -INT "$pid" || skip "it was done before it could be stopped"
-	run wait "$pid"
-	if [ "$status" = 0 ]; then skip "it was done before it could be stopped"; fi
+	eventually copying
+	kill -INT "$pid"
+	local status=0
+	wait "$pid" || status=$?
 	[ "$status" = 1 ]
 	grep -q interrupted "$T/err"
 	nothing_left
+}
+
+@test "progress is drawn on a terminal, and only there" {
+	slow_tree
+	COLUMNS=80 script -qec "$UMBRA create '$T/slow'" "$T/typescript" </dev/null >/dev/null 3>&-
+	grep -q 'copying' "$T/typescript"
+	run -0 --separate-stderr umbra create "$T/slow"
+	[ -z "$stderr" ]
 }
 
 @test "kill -9 of the requester, at many moments: the coordinator undoes" {
@@ -146,8 +157,8 @@ nothing_left() {
 		# shellcheck disable=SC2046
 		kill -9 $(processes_here | grep -vx "$$") 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
-		umbra delete --all "$T/slow" --yes 2>/dev/null || true
-		umbra check
+		umbra delete --all "$T/slow" --yes --wait 30 2>/dev/null || true
+		umbra check --wait 30
 		nothing_left
 	done
 }
