@@ -48,3 +48,13 @@ keys() { umbra "$@" --json | jq -r '[paths[] | strings] | unique[]'; }
 	run timeout 110 python3 "$UMBRA_SOURCE/tests/transcript.py" "$UMBRA_SOURCE/README.md" "$T/ann"
 	assert_ok
 }
+
+@test "docs: the transcript in README happens to an ordinary user, too" {
+	require_root
+	require_fuse
+	as_user true
+	cp "$UMBRA_SOURCE/README.md" "$UMBRA_SOURCE/tests/transcript.py" "$T"
+	as_user mkdir "$T/user/ann"
+	run as_user python3 "$T/transcript.py" "$T/README.md" "$T/user/ann"
+	assert_ok
+}

@@ -270,7 +270,7 @@ as_user() {
 	[ ! -c /dev/fuse ] || [ "$(stat -c %a /dev/fuse)" = 666 ] || chmod 0666 /dev/fuse
 	HOME=$T/user UMBRA_STATE=${USER_STATE:-$T/user/state} USER=$name LOGNAME=$name \
 		timeout -k 5 "$COMMAND_LIMIT" setpriv --reuid "$name" --regid "$name" --init-groups \
-		--inh-caps=-all --bounding-set=-all -- "$@" 3>&- 4>&-
+		--inh-caps=-all -- "$@" 3>&- 4>&-
 }
 
 # --- what a test needs ---------------------------------------------------------------------------
