@@ -41,8 +41,8 @@ int umbra_restore_attrs(struct umbra_restore *r, const struct umbra_node *node, 
 
 /* Writes the copy's data to a new file. The descriptor, or negative; then it is gone. */
 static int make_file(struct umbra_restore *r, const struct umbra_node *node,
-		     const struct umbra_target *dir, const char *tmp, const char *path,
-		     struct umbra_error *err)
+		     const struct umbra_target *dir, const char *tmp, const char *name,
+		     const char *path, struct umbra_error *err)
 {
 	_cleanup_close_ int from = umbra_node_open(node, 0), to = -1;
 	int ret;
@@ -51,7 +51,7 @@ static int make_file(struct umbra_restore *r, const struct umbra_node *node,
 		return umbra_fail_errno(err, from, "cannot read the copy of '%s'", path);
 	to = openat(dir->fd, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
-		return umbra_fail_errno(err, errno, "cannot make '%s'", path);
+		return umbra_target_refused(dir, errno, name, err);
 	r->watch.tick = on_bytes;
 	ret = umbra_clone_data(from, to, &r->pair, &r->watch);
 	if (ret < 0) {
@@ -64,7 +64,8 @@ static int make_file(struct umbra_restore *r, const struct umbra_node *node,
 }
 
 static int make_special(const struct umbra_node *node, const struct umbra_target *dir,
-			const char *tmp, const char *path, struct umbra_error *err)
+			const char *tmp, const char *name, const char *path,
+			struct umbra_error *err)
 {
 	_cleanup_free_ char *target = NULL;
 	int r;
@@ -78,8 +79,7 @@ static int make_special(const struct umbra_node *node, const struct umbra_target
 		r = r < 0 ? -errno : 0;
 	}
 	if (r < 0)
-		return umbra_fail_errno(err, r, "cannot make the %s '%s'",
-					umbra_type_name(node->st.st_mode), path);
+		return umbra_target_refused(dir, r, name, err);
 	r = openat(dir->fd, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	return r < 0 ? umbra_fail_errno(err, errno, "cannot open '%s'", path) : r;
 }
@@ -104,8 +104,8 @@ int umbra_restore_put(struct umbra_restore *r, const struct umbra_node *node,
 	int ret;
 
 	umbra_target_temp_name(tmp);
-	fd = regular ? make_file(r, node, dir, tmp, path, err)
-		     : make_special(node, dir, tmp, path, err);
+	fd = regular ? make_file(r, node, dir, tmp, name, path, err)
+		     : make_special(node, dir, tmp, name, path, err);
 	if (fd < 0)
 		return fd;
 	r->wrote = true;

@@ -80,17 +80,18 @@ int umbra_target_walk_above(const char *path, struct umbra_target *out, struct u
 	return 0;
 }
 
-static int cannot_write(const struct umbra_target *dir, int r, struct umbra_error *err)
+int umbra_target_refused(const struct umbra_target *dir, int r, const char *name,
+			 struct umbra_error *err)
 {
 	struct statfs fs;
 
-	if (r == -EROFS && fstatfs(dir->fd, &fs) == 0 &&
+	if (abs(r) == EROFS && fstatfs(dir->fd, &fs) == 0 &&
 	    (unsigned long)fs.f_type == FUSE_SUPER_MAGIC)
 		return umbra_fail(err, UMBRA_E_READ_ONLY, EROFS,
 				  "nothing can be restored into '%s': it is read-only, as mounted "
 				  "trees of umbra always are",
 				  dir->path);
-	return umbra_fail_errno(err, r, "cannot write into '%s'", dir->path);
+	return umbra_fail_errno(err, r, "cannot make '%s' in '%s'", name, dir->path);
 }
 
 int umbra_target_make(const struct umbra_target *dir, const char *name, struct umbra_target *out,
@@ -100,7 +101,7 @@ int umbra_target_make(const struct umbra_target *dir, const char *name, struct u
 	int r;
 
 	if (mkdirat(dir->fd, name, 0700) < 0)
-		return cannot_write(dir, -errno, err);
+		return umbra_target_refused(dir, -errno, name, err);
 	r = umbra_target_open(dir, name, out, err);
 	if (r < 0)
 		return r;

@@ -24,6 +24,10 @@ int umbra_target_open(const struct umbra_target *dir, const char *name, struct u
 /* The directory that path (absolute, clean, not "/") lies in. 0; -ENOENT without a message. */
 int umbra_target_walk_above(const char *path, struct umbra_target *out, struct umbra_error *err);
 
+/* The error of not being allowed to make name. r: positive or negative errno. Returns -errno. */
+int umbra_target_refused(const struct umbra_target *dir, int r, const char *name,
+			 struct umbra_error *err);
+
 /* Makes the directory, for its owner alone, and opens it. */
 int umbra_target_make(const struct umbra_target *dir, const char *name, struct umbra_target *out,
 		      struct umbra_error *err);
