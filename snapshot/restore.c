@@ -102,16 +102,18 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* How many names of ours are live, but not in the copy. */
+/* How many names are live, but not in the copy. */
 static size_t count_kept(const struct umbra_names *live, const struct umbra_names *copy)
 {
 	size_t i, n = 0;
 
-	for (i = 0; copy->n > 0 && i < live->n; i++)
-		if (strncmp(live->names[i], UMBRA_RESTORE_TEMP, sizeof(UMBRA_RESTORE_TEMP) - 1) &&
-		    !bsearch(&live->names[i], copy->names, copy->n, sizeof(char *), by_name))
+	for (i = 0; i < live->n; i++)
+		if (strncmp(live->names[i], UMBRA_RESTORE_TEMP, sizeof(UMBRA_RESTORE_TEMP) - 1) !=
+			    0 &&
+		    (copy->n == 0 ||
+		     !bsearch(&live->names[i], copy->names, copy->n, sizeof(char *), by_name)))
 			n++;
-	return copy->n > 0 ? n : live->n;
+	return n;
 }
 
 static int children(struct umbra_restore *r, const char *path, const struct umbra_node *node,

@@ -201,7 +201,7 @@ static int check_covers(const struct umbra_set *set, const char *path, struct um
 {
 	char token[UMBRA_TOKEN_LEN + 1];
 
-	if (!set || umbra_set_covering(set, path))
+	if (umbra_set_covering(set, path))
 		return 0;
 	umbra_token_format(set->time, token);
 	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT, "set %s does not cover '%s'", token,
@@ -242,7 +242,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	const struct umbra_set *from = NULL, *to = NULL;
 	_cleanup_engine_ struct umbra_engine *e = NULL;
 	_cleanup_free_ char *path = NULL;
-	char token[UMBRA_TOKEN_LEN + 1];
+	char token[UMBRA_TOKEN_LEN + 1] = "";
 	struct umbra_opener opener;
 	int r;
 
@@ -262,11 +262,13 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 		from_word = token;
 	if (to_word)
 		r = umbra_set_list_find(&sets, to_word, &to, err);
-	if (r == 0)
-		r = find_from(&opener, &sets, &c, from_word, !to, &from, err);
-	if (r == 0)
-		r = check_covers(from, path, err);
-	if (r == 0)
+	if (r < 0)
+		return r;
+	r = find_from(&opener, &sets, &c, from_word, !to, &from, err);
+	if (r < 0)
+		return r;
+	r = check_covers(from, path, err);
+	if (r == 0 && to)
 		r = check_covers(to, path, err);
 	return r < 0 ? r : with_views(&c, &opener, from, to, err);
 }

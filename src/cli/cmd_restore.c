@@ -123,8 +123,8 @@ static int choose(struct call *c, const char *path, const char *token, struct um
 		  struct umbra_error *err)
 {
 	const char *name = c->from ? c->from : *token ? token : NULL;
-	const struct umbra_set *set;
-	int r;
+	const struct umbra_set *set = NULL;
+	int r, same;
 
 	if (name)
 		r = umbra_set_list_find(&c->sets, name, &set, err);
@@ -132,9 +132,9 @@ static int choose(struct call *c, const char *path, const char *token, struct um
 		r = umbra_versions_choose(&c->opener, &c->sets, path, on_damage, NULL, &set, err);
 	if (r < 0)
 		return r;
-	if (umbra_catalog_load_one(umbra_engine_catalog(c->e), set->id.s, out, err) < 0)
-		return -ENOENT;
-	return r == 2 ? 2 : 1;
+	same = r == 2;
+	r = umbra_catalog_load_one(umbra_engine_catalog(c->e), set->id.s, out, err);
+	return r < 0 ? r : 1 + same;
 }
 
 static char *destination(const struct call *c, const char *path)
@@ -189,11 +189,12 @@ static int one(struct call *c, const char *word, struct umbra_error *err)
 {
 	_cleanup_free_ char *path = NULL, *dest = NULL;
 	_cleanup_set_ struct umbra_set *set = NULL;
-	char token[UMBRA_TOKEN_LEN + 1];
+	char token[UMBRA_TOKEN_LEN + 1] = "";
 	int r = umbra_cli_path_in(c->e, word, &path, token, err);
 
-	if (r == 0)
-		r = choose(c, path, token, &set, err);
+	if (r < 0)
+		return r;
+	r = choose(c, path, token, &set, err);
 	if (r < 0)
 		return r;
 	if (r == 2 && !c->to && !c->restored)

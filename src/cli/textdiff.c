@@ -24,7 +24,7 @@ static bool is_binary(int fd)
 static void name_of(int fd, char name[40])
 {
 	if (fd < 0)
-		strcpy(name, "/dev/null");
+		snprintf(name, 40, "/dev/null");
 	else
 		snprintf(name, 40, "/proc/self/fd/%d", fd);
 }
