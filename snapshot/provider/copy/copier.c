@@ -59,8 +59,9 @@ bool umbra_copier_held_still(const struct stat *a, const struct stat *b)
 
 /* --- notes --- */
 
-/* The path below the origin's root, at most room bytes of its end. The caller frees. */
-static char *note_path(const struct copy_dir *d, const char *name, size_t room)
+/* The path below the origin's root ("" for itself), at most room bytes of its end. The caller
+ * frees. */
+static char *path_below(const struct copy_dir *d, const char *name, size_t room)
 {
 	const struct umbra_walk_dir *w;
 	const char *part = name;
@@ -93,9 +94,24 @@ static char *note_path(const struct copy_dir *d, const char *name, size_t room)
 		if (!w)
 			break;
 	}
-	out = strdup(*at ? at : ".");
+	out = strdup(at);
 	free(buf);
 	return out;
+}
+
+/* Notes have live paths. room 0: no more of it than must be. */
+static char *note_path(const struct copier *c, const struct copy_dir *d, const char *name,
+		       size_t room)
+{
+	const char *origin = c->place->origin_path;
+	char *below = path_below(d, name, room), *whole;
+
+	if (!below || (room == 0 && *below))
+		return below;
+	whole = *below ? umbra_asprintf("%s/%s", strcmp(origin, "/") == 0 ? "" : origin, below)
+		       : strdup(origin);
+	free(below);
+	return whole;
 }
 
 void umbra_copier_note(struct copier *c, const struct copy_dir *d, const char *name,
@@ -107,7 +123,7 @@ void umbra_copier_note(struct copier *c, const struct copy_dir *d, const char *n
 	pthread_mutex_lock(&c->notes_lock);
 	if (c->notes_bytes > NOTES_PATH_MAX)
 		room = 0;
-	path = note_path(d, name, room);
+	path = note_path(c, d, name, room);
 	if (path)
 		c->notes_bytes += strlen(path);
 	if (!path || umbra_shadow_note(c->m->shadow, kind, path, text) < 0)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What is not in a copy as it was in the origin is said, with its live path.
+load helper
+
+# notes COMMAND…: of the document that it prints
+notes() { "$@" --json | jq -r '.volumes[].notes[] | "\(.kind) \(.path)"'; }
+
+@test "notes: what cannot be read" {
+	require_root
+	as_user mkdir -p "$T/user/w/shut"
+	echo x >"$T/user/w/secret"
+	chmod 600 "$T/user/w/secret"
+	chmod 700 "$T/user/w/shut"
+	chown root "$T/user/w/shut"
+	run as_user umbra create "$T/user/w"
+	assert_ok
+	[[ $output == *"'$T/user/w/"*"could not be read"* || $output == *"and 1 more in '$T/user/w'"* ]]
+	run notes as_user umbra show latest
+	assert_ok
+	[[ $output == *"unreadable $T/user/w/secret"* ]]
+	[[ $output == *"unreadable $T/user/w/shut"* ]]
+}
+
+@test "notes: what is mounted below" {
+	mkdir -p "$T/w/below"
+	make_ext4 "$T/w/below"
+	run umbra create "$T/w" --provider copy
+	assert_ok
+	[[ $output == *"'$T/w/below' (ext4) is mounted below '$T/w'"* ]]
+	run notes umbra show latest
+	[[ $output == *"uncovered $T/w/below"* ]]
+}
