@@ -37,7 +37,6 @@ WRAPPED = [
     (r"(libdevmapper|linux/dm-ioctl)\.h", r"snapshot/sys/"),
     (r"(fuse|fuse3|linux/fuse|fuse_lowlevel)(/|\.h)", r"fuse/"),
     (r"sqlite3\.h", r"snapshot/catalog_db\.h"),
-    (r"libsmartcols(/|\.h)", r"src/cli/output\.c"),
     (r"criterion/", r"tests/"),
 ]
 

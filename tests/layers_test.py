@@ -40,7 +40,6 @@ BROKEN = [
     ("snapshot/provider/btrfs.c", "  #  include <libdevmapper.h>", "only snapshot/sys/"),
     ("src/cli/main.c", '#include "coordinator/plan.h"', "cli may not include coordinator"),
     ("src/cli/main.c", "#include <fuse3/fuse.h>", "only fuse/"),
-    ("src/cli/main.c", "#include <libsmartcols/libsmartcols.h>", "only src/cli/output.c"),
     ("src/cli/main.c", "#include <sqlite3.h>", "only snapshot/catalog_db.h"),
     ("src/cli/cmd_list.c", '#include "cli/commands.inc"', "src/cli/main.c alone"),
     ("fuse/ops.c", '#include "snapshot/document.h"', "fuse may not include snapshot"),

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/output.h"
 
-#include <libsmartcols.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "common/text.h"
 #include "common/util.h"
@@ -23,66 +25,189 @@ int umbra_output_json(json_t *doc, struct umbra_error *err)
 }
 
 struct umbra_table {
-	struct libscols_table *t;
-	size_t columns, rows;
+	const struct umbra_column *columns; /* borrowed, as titles are */
+	size_t *widths;
+	size_t n_columns;
+	char **cells; /* row after row; NULL: empty */
+	size_t rows, room;
 };
 
 struct umbra_table *umbra_table_free(struct umbra_table *t)
 {
-	if (t) {
-		scols_unref_table(t->t);
-		free(t);
-	}
+	size_t i;
+
+	if (!t)
+		return NULL;
+	for (i = 0; i < t->rows * t->n_columns; i++)
+		free(t->cells[i]);
+	free(t->cells);
+	free(t->widths);
+	free(t);
 	return NULL;
+}
+
+/* Columns of a terminal. Nearly all text is ASCII, and ten thousand sets are fifty thousand cells,
+ * so what is not is looked at only where it begins. */
+static size_t text_width(const char *s)
+{
+	const char *p = s;
+	mbstate_t state = {0};
+	size_t width = 0, n;
+	wchar_t c;
+	int w;
+
+	while (*p && (unsigned char)*p < 0x80)
+		p++;
+	width = (size_t)(p - s);
+	for (; *p; p += n) {
+		n = mbrtowc(&c, p, MB_LEN_MAX, &state);
+		if (n == (size_t)-1 || n == (size_t)-2 || n == 0)
+			return width + strlen(p); /* not in this locale */
+		w = wcwidth(c);
+		width += w > 0 ? (size_t)w : 0;
+	}
+	return width;
 }
 
 struct umbra_table *umbra_table_new(const struct umbra_column *columns, size_t n)
 {
 	struct umbra_table *t = calloc(1, sizeof(*t));
 	size_t i;
-	int flags;
 
 	if (!t)
 		return NULL;
-	scols_init_debug(0);
-	t->t = scols_new_table();
-	if (!t->t)
+	t->columns = columns;
+	t->n_columns = n;
+	t->widths = calloc(n, sizeof(*t->widths));
+	if (!t->widths)
 		return umbra_table_free(t);
-	t->columns = n;
-	for (i = 0; i < n; i++) {
-		flags = (columns[i].right ? SCOLS_FL_RIGHT : 0) |
-			(columns[i].last_cut ? SCOLS_FL_TRUNC : 0);
-		if (!scols_table_new_column(t->t, columns[i].title, 0, flags))
-			return umbra_table_free(t);
-	}
+	for (i = 0; i < n; i++)
+		t->widths[i] = text_width(columns[i].title);
 	return t;
+}
+
+static int make_room(struct umbra_table *t)
+{
+	size_t room = t->room ? t->room * 2 : 16;
+	char **more;
+
+	if (t->rows < t->room)
+		return 0;
+	more = reallocarray(t->cells, room * t->n_columns, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	t->cells = more;
+	t->room = room;
+	return 0;
 }
 
 int umbra_table_row(struct umbra_table *t, const char *const *cells)
 {
-	struct libscols_line *line = scols_table_new_line(t->t, NULL);
-	char *text;
-	size_t i;
+	size_t i, width;
+	char **row;
 
-	if (!line)
+	if (make_room(t) < 0)
 		return -ENOMEM;
-	t->rows++;
-	for (i = 0; i < t->columns; i++) {
-		if (!cells[i])
+	row = &t->cells[t->rows++ * t->n_columns];
+	memset(row, 0, t->n_columns * sizeof(*row));
+	for (i = 0; i < t->n_columns; i++) {
+		if (!cells[i] || !*cells[i])
 			continue;
-		text = umbra_text_printable_dup(cells[i]);
-		if (!text || scols_line_refer_data(line, i, text) < 0) {
-			free(text);
+		row[i] = umbra_text_printable_dup(cells[i]);
+		if (!row[i])
 			return -ENOMEM;
-		}
+		width = text_width(row[i]);
+		if (width > t->widths[i])
+			t->widths[i] = width;
 	}
 	return 0;
 }
 
+/* Columns of the terminal that output goes to; 0: it goes elsewhere, and nothing is cut. */
+static size_t terminal_width(void)
+{
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+		return 0;
+	return size.ws_col;
+}
+
+/* Ends s where it would be wider than max. */
+static void cut(char *s, size_t max)
+{
+	mbstate_t state = {0};
+	size_t width = 0, n;
+	wchar_t c;
+	int w;
+
+	for (; *s; s += n) {
+		n = mbrtowc(&c, s, MB_LEN_MAX, &state);
+		if (n == (size_t)-1 || n == (size_t)-2 || n == 0)
+			n = 1;
+		w = n == 1 ? 1 : wcwidth(c);
+		width += w > 0 ? (size_t)w : 0;
+		if (width > max) {
+			*s = '\0';
+			return;
+		}
+	}
+}
+
+static void cut_last(struct umbra_table *t)
+{
+	size_t last = t->n_columns - 1, have = terminal_width(), used = last, i;
+
+	for (i = 0; i < last; i++)
+		used += t->widths[i];
+	if (!t->columns[last].last_cut || have == 0 || used + t->widths[last] <= have)
+		return;
+	/* Where even the title does not fit the terminal may wrap all it likes. */
+	t->widths[last] = text_width(t->columns[last].title);
+	if (used + t->widths[last] < have)
+		t->widths[last] = have - used;
+	for (i = 0; i < t->rows; i++)
+		if (t->cells[i * t->n_columns + last])
+			cut(t->cells[i * t->n_columns + last], t->widths[last]);
+}
+
+static void print_spaces(size_t n)
+{
+	while (n-- > 0)
+		putchar_unlocked(' ');
+}
+
+/* cells NULL: the titles. Nothing follows the last cell that is not empty. */
+static void print_row(const struct umbra_table *t, char *const *cells)
+{
+	size_t i, pending = 0, pad;
+	const char *text;
+
+	for (i = 0; i < t->n_columns; i++) {
+		text = cells ? cells[i] : t->columns[i].title;
+		pad = t->widths[i] - (text ? text_width(text) : 0);
+		if (text && *text) {
+			print_spaces(pending + (t->columns[i].right ? pad : 0));
+			fputs_unlocked(text, stdout);
+			pending = t->columns[i].right ? 0 : pad;
+		} else {
+			pending += pad;
+		}
+		pending++;
+	}
+	putchar_unlocked('\n');
+}
+
 int umbra_table_print(struct umbra_table *t, struct umbra_error *err)
 {
-	int r = t->rows > 0 ? scols_print_table(t->t) : 0;
+	size_t i;
 
+	if (t->rows > 0) {
+		cut_last(t);
+		print_row(t, NULL);
+	}
+	for (i = 0; i < t->rows; i++)
+		print_row(t, &t->cells[i * t->n_columns]);
 	umbra_table_free(t);
-	return r < 0 ? umbra_fail_errno(err, r, "cannot print the table") : 0;
+	return ferror(stdout) ? umbra_fail_errno(err, EIO, "cannot write the output") : 0;
 }

@@ -3,18 +3,18 @@
 # What umbra needs of a system: the one list that try, check and the bench use.
 
 apt_build=(gcc libc6-dev meson ninja-build pkg-config python3 scdoc
-	libblkid-dev libbtrfsutil-dev libfuse3-dev libjansson-dev libmount-dev libsmartcols-dev
+	libblkid-dev libbtrfsutil-dev libfuse3-dev libjansson-dev libmount-dev
 	libsqlite3-dev uuid-dev)
-apt_run=(acl attr btrfs-progs e2fsprogs fuse3 jq mount passwd rsync util-linux)
-apt_check=(bash-completion bats clang clang-format clang-tidy cppcheck libclang-rt-dev
-	libcriterion-dev procps shellcheck valgrind xfsprogs)
+apt_run=(acl attr btrfs-progs diffutils e2fsprogs fuse3 jq mount passwd rsync util-linux)
+apt_check=(bash-completion bats clang clang-format clang-tidy cppcheck fish libclang-rt-dev
+	libcriterion-dev patch procps shellcheck valgrind xfsprogs zsh)
 
 dnf_build=(gcc glibc-devel meson ninja-build pkgconf-pkg-config python3 scdoc
 	btrfs-progs-devel fuse3-devel jansson-devel libblkid-devel libmount-devel
-	libsmartcols-devel libuuid-devel sqlite-devel)
-dnf_run=(acl attr btrfs-progs e2fsprogs fuse3 jq rsync shadow-utils util-linux)
-dnf_check=(bash-completion bats clang clang-tools-extra compiler-rt cppcheck criterion-devel libasan
-	libubsan procps-ng ShellCheck valgrind xfsprogs)
+	libuuid-devel sqlite-devel)
+dnf_run=(acl attr btrfs-progs diffutils e2fsprogs fuse3 jq rsync shadow-utils util-linux)
+dnf_check=(bash-completion bats clang clang-tools-extra compiler-rt cppcheck criterion-devel fish
+	libasan libubsan patch procps-ng ShellCheck util-linux-script valgrind xfsprogs zsh)
 
 apt_missing() {
 	local package

@@ -74,7 +74,7 @@ two_versions() {
 	assert_ok
 	rm "$D/$name"
 	umbra versions --json "$D/$name" >"$T/out"
-	[ "$(jq -r .path_hex "$T/out" | xxd -r -p)" = "$D/$name" ]
+	[ "$(jq -r .path_hex "$T/out")" = "$(printf %s "$D/$name" | od -An -v -tx1 | tr -d ' \n')" ]
 	run umbra versions "$D/$name.x"
 	assert_error 1 'new\\x0aline\\xff\\x1b\[31m\.x'
 }
