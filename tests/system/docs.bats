@@ -58,3 +58,19 @@ keys() { umbra "$@" --json | jq -r '[paths[] | strings] | unique[]'; }
 	run as_user python3 "$T/transcript.py" "$T/README.md" "$T/user/ann"
 	assert_ok
 }
+
+@test "docs: what is installed is complete" {
+	[ -w "$UMBRA_BUILD/meson-logs" ] || skip "$UMBRA_BUILD is somebody else's"
+	DESTDIR=$T/root meson install --no-rebuild -C "$UMBRA_BUILD" >"$T/log" || { cat "$T/log" && false; }
+	local page file
+	for page in "$UMBRA_SOURCE"/man/*.scd; do
+		page=$(basename "$page" .scd)
+		echo "/man${page##*.}/$page"
+	done >"$T/wanted"
+	printf '%s\n' /bin/umbra /sbin/mount.umbra /completions/umbra /site-functions/_umbra \
+		/umbra.fish /doc/umbra/README.md /doc/umbra/LICENSE >>"$T/wanted"
+	find "$T/root" -type f >"$T/there"
+	while read -r file; do
+		grep -q -- "$file\$" "$T/there" || { echo "not installed: $file"; false; }
+	done <"$T/wanted"
+}
