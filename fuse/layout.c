@@ -433,6 +433,15 @@ static int by_time(const void *a, const void *b)
 	return ((*x)->set->time > (*y)->set->time) - ((*x)->set->time < (*y)->set->time);
 }
 
+static void copy_sorted(struct umbra_shown **to, struct umbra_shown *const *from, size_t n,
+			int (*order)(const void *, const void *))
+{
+	if (n == 0)
+		return;
+	memcpy(to, from, n * sizeof(struct umbra_shown *));
+	qsort(to, n, sizeof(struct umbra_shown *), order);
+}
+
 /* The next layout while it is made. */
 struct next {
 	struct umbra_shown **sets, **by_time, **old; /* old: those shown now, by id */
@@ -511,9 +520,7 @@ static int prepare(struct umbra_layout *l, size_t n, struct next *next)
 	next->stays = calloc(l->n_sets + 1, sizeof(bool));
 	if (!next->sets || !next->by_time || !next->old || !next->stays)
 		return -ENOMEM;
-	memcpy(next->old, l->sets, l->n_sets * sizeof(struct umbra_shown *));
-	if (l->n_sets)
-		qsort(next->old, l->n_sets, sizeof(struct umbra_shown *), by_id);
+	copy_sorted(next->old, l->sets, l->n_sets, by_id);
 	return 0;
 }
 
@@ -602,9 +609,7 @@ static void swap(struct umbra_layout *l, struct next *next)
 	bool first = !l->sets;
 	size_t n = l->n_sets;
 
-	memcpy(next->by_time, next->sets, next->n * sizeof(struct umbra_shown *));
-	if (next->n)
-		qsort(next->by_time, next->n, sizeof(struct umbra_shown *), by_time);
+	copy_sorted(next->by_time, next->sets, next->n, by_time);
 	pthread_rwlock_wrlock(&l->lock);
 	l->sets = next->sets;
 	l->by_time = next->by_time;

@@ -79,6 +79,9 @@ struct umbra_tree *umbra_tree_free(struct umbra_tree *tree)
 	if (!tree)
 		return NULL;
 	umbra_inodes_free(tree->inodes);
+	while (tree->n_closing > 0)
+		umbra_shown_unref(tree->closing[--tree->n_closing]);
+	free(tree->closing);
 	umbra_layout_finish(&tree->layout);
 	umbra_fds_free(tree->fds);
 	umbra_copies_finish(&tree->copies);
@@ -93,21 +96,49 @@ static int load_one(void *arg, const char *id, struct umbra_set **out, struct um
 	return umbra_catalog_load_one(umbra_engine_catalog(arg), id, out, err);
 }
 
-static int drain(const struct umbra_changes *changes, int timeout_ms, struct umbra_error *err)
+static int drain_set(struct umbra_shown *set, int64_t until_us)
 {
-	int64_t until = umbra_now_us() + (int64_t)timeout_ms * 1000, left;
-	size_t i, k;
+	int64_t left;
+	size_t i;
+	int r = 0;
 
-	for (i = 0; i < changes->n_gone; i++) {
-		for (k = 0; k < changes->gone[i]->n_members; k++) {
-			left = (until - umbra_now_us()) / 1000;
-			if (umbra_copy_drain(&changes->gone[i]->members[k].copy,
-					     left > 0 ? (int)left : 0) < 0)
-				return umbra_fail(err, UMBRA_E_BUSY, ETIMEDOUT,
-						  "set '%s' is still being read",
-						  changes->gone[i]->token);
-		}
+	for (i = 0; i < set->n_members && r == 0; i++) {
+		left = (until_us - umbra_now_us()) / 1000;
+		r = umbra_copy_drain(&set->members[i].copy, left > 0 ? (int)left : 0);
 	}
+	return r;
+}
+
+/* Sets that are still in use stay on the list: whoever asks next is told so too. */
+static int drain(struct umbra_tree *tree, int timeout_ms, struct umbra_error *err)
+{
+	int64_t until = umbra_now_us() + (int64_t)timeout_ms * 1000;
+	size_t i, n = 0;
+
+	for (i = 0; i < tree->n_closing; i++) {
+		if (drain_set(tree->closing[i], until) < 0)
+			tree->closing[n++] = tree->closing[i];
+		else
+			umbra_shown_unref(tree->closing[i]);
+	}
+	tree->n_closing = n;
+	if (n > 0)
+		return umbra_fail(err, UMBRA_E_BUSY, ETIMEDOUT,
+				  "the deleted set '%s' is still being read",
+				  tree->closing[0]->token);
+	return 0;
+}
+
+/* Room for what update may take away, made before anything is changed. */
+static int reserve_closing(struct umbra_tree *tree)
+{
+	struct umbra_shown **more;
+
+	more = reallocarray(tree->closing, tree->n_closing + tree->layout.n_sets + 1,
+			    sizeof(struct umbra_shown *));
+	if (!more)
+		return -ENOMEM;
+	tree->closing = more;
 	return 0;
 }
 
@@ -122,6 +153,8 @@ int umbra_tree_update(struct umbra_tree *tree, umbra_notify_fn notify, void *arg
 	/* Opened anew: the catalog may have been rebuilt, and then is another file. */
 	int r = umbra_engine_open(tree->state_dir, UMBRA_CATALOG_READ, &e, err);
 
+	if (r == 0 && reserve_closing(tree) < 0)
+		r = umbra_oom(err);
 	if (r == 0)
 		r = umbra_engine_sets(e, tree->layout.sets ? UMBRA_LOAD_BRIEF : UMBRA_LOAD_FULL,
 				      &list, err);
@@ -133,7 +166,9 @@ int umbra_tree_update(struct umbra_tree *tree, umbra_notify_fn notify, void *arg
 		c = &changes.v[i];
 		notify(arg, c->parent, c->name, c->gone ? c->child : 0);
 	}
-	return drain(&changes, timeout_ms, err);
+	while (changes.n_gone > 0)
+		tree->closing[tree->n_closing++] = changes.gone[--changes.n_gone];
+	return drain(tree, timeout_ms, err);
 }
 
 void umbra_tree_forget(struct umbra_tree *tree, uint64_t id, uint64_t n)

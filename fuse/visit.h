@@ -14,6 +14,9 @@ struct umbra_tree {
 	struct umbra_layout layout;
 	struct umbra_fds *fds;
 	struct umbra_inodes *inodes;
+	/* Deleted sets that were still read when they had to be closed; umbra_tree_update()'s. */
+	struct umbra_shown **closing;
+	size_t n_closing;
 };
 
 /* From begin to end the inode is known and its copy open. */
