@@ -24,7 +24,8 @@ static const char usage[] =
 /* What libfuse says last is why it failed. */
 static char fuse_said[256];
 
-static void note_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void note_fuse(enum fuse_log_level level,
+							    const char *fmt, va_list ap)
 {
 	if (level <= FUSE_LOG_ERR)
 		vsnprintf(fuse_said, sizeof(fuse_said), fmt, ap);

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # the lists are used by name
+#
 # What umbra needs of a system: the one list that try, check and the bench use.
 
 apt_build=(gcc libc6-dev meson ninja-build pkg-config python3 scdoc
@@ -53,9 +55,9 @@ need() {
 	local list packages=() ref
 	for list; do
 		if command -v dpkg-query >/dev/null; then
-			ref="apt_$list[@]"
+			ref="apt_${list}[@]"
 		else
-			ref="dnf_$list[@]"
+			ref="dnf_${list}[@]"
 		fi
 		packages+=("${!ref}")
 	done
