@@ -17,6 +17,7 @@ struct making {
 	struct entry *e;
 	const char *name;
 	struct seen seen;
+	bool shared;                    /* with the previous copy */
 	struct umbra_clone_watch watch; /* of the data being copied */
 };
 
@@ -91,6 +92,7 @@ static int link_previous(struct making *m, struct umbra_error *err)
 		return store_failed(m, r, err);
 	m->e->rec.store_ino = before->store_ino;
 	m->e->rec.flags = before->flags;
+	m->shared = true;
 	m->c->linked++;
 	if (S_ISREG(m->seen.st.st_mode))
 		m->c->bytes += (uint64_t)m->seen.st.st_size;
@@ -290,6 +292,8 @@ static int link_first(struct making *m, const struct umbra_link *link, struct um
 		return store_failed(m, r, err);
 	m->e->rec.store_ino = link->store_ino;
 	m->e->rec.flags = link->flags;
+	if (link->shared)
+		m->c->linked++;
 	return 0;
 }
 
@@ -304,6 +308,7 @@ static int make_first(struct making *m, struct umbra_link *link, struct umbra_er
 	}
 	link->store_ino = m->e->rec.store_ino;
 	link->flags = m->e->rec.flags;
+	link->shared = m->shared;
 	r = umbra_links_made(m->c->links, link, &m->d->w, m->name);
 	return r < 0 ? umbra_oom(err) : 0;
 }

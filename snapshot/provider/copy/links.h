@@ -24,6 +24,7 @@ struct umbra_link {
 	char *name;
 	uint64_t store_ino;
 	uint16_t flags; /* UMBRA_INVENTORY_* */
+	bool shared;    /* with the previous copy */
 	struct umbra_link *next;
 };
 

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Drives the provider "copy" without a coordinator: DIR/origin is copied to DIR/state. */
+#pragma once
+
+#include "snapshot/provider.h"
+
+void rig_begin(void);
+void rig_end(void);
+
+/* sh -c in DIR; must succeed. Skips the test when it begins with '?'. */
+void rig_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same, as a question. */
+bool rig_true(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+const char *rig_dir(void);
+int rig_state_fd(void);
+
+/* From here on the copies are made of, and kept in, other directories (relative to DIR). */
+void rig_use(const char *origin, const char *state);
+
+/* Waits until everything that was written is older than the clock's tick. */
+void rig_settle(void);
+
+/* One copy, or what failed; previous may be NULL. A failed one is aborted. Shadows live on. */
+int rig_try(struct umbra_shadow *previous, struct umbra_watch *watch, struct umbra_shadow **out,
+	    struct umbra_error *err);
+struct umbra_shadow *rig_copy(struct umbra_shadow *previous);
+
+struct umbra_root *rig_open(const struct umbra_shadow *shadow);
+
+/* The copy is exactly what the origin is now; fails the test where it is not. */
+void rig_same(const struct umbra_shadow *shadow);
+
+/* Does the shadow have this note? path NULL: any. */
+bool rig_noted(const struct umbra_shadow *shadow, const char *kind, const char *path);
+
+/* "files", "linked", … of its data. */
+int64_t rig_data(const struct umbra_shadow *shadow, const char *key);
+
+/* st_ino that path has in the store. */
+ino_t rig_ino(const struct umbra_shadow *shadow, const char *path);
+
+/* The rest of the test runs as an ordinary user. */
+void rig_become_user(void);

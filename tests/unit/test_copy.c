@@ -1,0 +1,716 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The provider "copy": what is copied is what was there. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "copy_rig.h"
+
+TestSuite(copy, .init = rig_begin, .fini = rig_end, .timeout = 120);
+
+static void need_root(void)
+{
+	if (geteuid() != 0)
+		cr_skip("needs root");
+}
+
+static void make_socket(const char *name)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/origin/%s", rig_dir(), name);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+}
+
+/* Depth 100 of names with 255 bytes: no path reaches it. */
+static void make_deep(int depth)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin", rig_dir());
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), sub;
+	char name[256];
+
+	memset(name, 'd', 255);
+	name[255] = '\0';
+	while (depth-- > 0) {
+		cr_assert_eq(mkdirat(fd, name, 0755), 0);
+		sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		cr_assert_geq(sub, 0);
+		close(fd);
+		fd = sub;
+	}
+	cr_assert_eq(symlinkat("at the bottom", fd, "link"), 0);
+	close(fd);
+}
+
+static void make_hostile(void)
+{
+	rig_run("cd origin && mkdir -p a/b empty 'new\nline' && echo one >a/one && "
+		"printf x >\"$(printf 'bad\\377utf8')\" && echo y >'new\nline/and\nmore' && "
+		"echo z >\"$(printf '%%0255d' 7)\" && : >nothing && ln -s nowhere dangling && "
+		"ln -s a/one good && mkfifo fifo && ln a/one a/b/two && ln a/one three && "
+		"ln dangling a/dangling2 && ln fifo a/fifo2");
+	rig_run("cd origin && truncate -s 6G sparse && echo end >>sparse && "
+		"dd if=/dev/urandom of=sparse bs=64K seek=30000 count=3 conv=notrunc status=none "
+		"&& "
+		"truncate -s 7G tail && dd if=/dev/urandom of=big bs=1M count=5 status=none");
+	rig_run("cd origin && touch -h -d '1903-02-01 01:02:03.123456789' dangling nothing && "
+		"touch -d '1969-12-31 23:59:59.999999999 UTC' empty && touch -d @9999999999.5 big "
+		"&& "
+		"chmod 0 nothing && chmod 4755 big && chmod 2750 a && chmod 1777 empty && "
+		"chmod 0555 a/b");
+	make_socket("socket");
+	make_deep(100);
+}
+
+static void make_privileged(void)
+{
+	need_root();
+	rig_run("cd origin && mknod null c 1 3 && mknod disk b 259 1048575 && chown 7:8 a/one && "
+		"chown -h 9:10 dangling fifo && chown 11:12 empty && chmod 6755 big");
+	rig_run("?cd origin && setfattr -n user.key -v value a && "
+		"setfattr -n trusted.key -v secret big && setfattr -h -n trusted.l -v x good && "
+		"setfacl -m u:77:rw,g:88:- a/one && setfacl -d -m u:77:rwx a && "
+		"setfacl -m u:5:rwx empty && setcap cap_net_raw+ep three");
+}
+
+Test(copy, of_everything_that_a_tree_can_hold)
+{
+	struct umbra_shadow *first, *second;
+
+	make_hostile();
+	make_privileged();
+	rig_settle();
+	first = rig_copy(NULL);
+	rig_same(first);
+	cr_assert_eq(json_array_size(first->notes), 0);
+	second = rig_copy(first);
+	rig_same(second);
+	rig_same(first);
+	cr_assert_eq(rig_data(second, "linked"), rig_data(second, "files"));
+}
+
+Test(copy, of_a_large_directory)
+{
+	struct umbra_shadow *first, *second;
+
+	rig_run("cd origin && mkdir large && cd large && seq 50000 | xargs touch");
+	rig_settle();
+	first = rig_copy(NULL);
+	rig_same(first);
+	rig_run("cd origin/large && rm 777 && echo x >888 && echo y >x");
+	rig_settle();
+	second = rig_copy(first);
+	rig_same(second);
+	cr_assert_eq(rig_data(second, "files"), 50000);
+	cr_assert_eq(rig_data(second, "linked"), 49998);
+}
+
+Test(copy, shares_what_is_unchanged_and_nothing_else)
+{
+	struct umbra_shadow *first, *second;
+
+	rig_run("cd origin && mkdir d e && for i in a b c f g; do echo $i >d/$i; done && "
+		"echo same >e/moved && echo link >e/l1 && ln e/l1 d/l2");
+	rig_settle();
+	first = rig_copy(NULL);
+	rig_run("cd origin && echo B >d/b && chmod 600 d/c && touch -d 2001-01-01 d/f && "
+		"cp -p d/g d/h && mv d/h d/g && mv e e2");
+	rig_settle();
+	second = rig_copy(first);
+	rig_same(second);
+	cr_assert_eq(rig_ino(first, "d/a"), rig_ino(second, "d/a"));
+	cr_assert_neq(rig_ino(first, "d/b"), rig_ino(second, "d/b"));
+	cr_assert_neq(rig_ino(first, "d/c"), rig_ino(second, "d/c"));
+	cr_assert_neq(rig_ino(first, "d/f"), rig_ino(second, "d/f"));
+	cr_assert_neq(rig_ino(first, "d/g"), rig_ino(second, "d/g"));
+	cr_assert_eq(rig_ino(second, "d/l2"), rig_ino(second, "e2/l1"));
+}
+
+Test(copy, what_changed_in_the_same_tick_is_copied_again)
+{
+	struct umbra_shadow *first, *second;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		/* Same size, and often the same times. */
+		rig_run("cd origin && echo %d >file", 10 + i);
+		first = rig_copy(NULL);
+		rig_run("cd origin && echo %d >file", 50 + i);
+		second = rig_copy(first);
+		rig_same(second);
+	}
+}
+
+/* A page that is mapped and dirty is written without any change of the file's times. */
+Test(copy, what_changes_through_a_mapping_is_seen)
+{
+	rig_run("?command -v python3 >/dev/null");
+	rig_run("echo hello >origin/mapped");
+	rig_run("cat >m.py <<'END'\n"
+		"import mmap, os, sys, time\n"
+		"fd = os.open('origin/mapped', os.O_RDWR)\n"
+		"m = mmap.mmap(fd, 6)\n"
+		"m[0:1] = b'H'\n"
+		"open('step1', 'w').close()\n"
+		"while not os.path.exists('go'): time.sleep(0.01)\n"
+		"m[1:2] = b'E'\n"
+		"open('step2', 'w').close()\n"
+		"END\n"
+		"timeout 30 python3 m.py & while ! [ -e step1 ]; do sleep 0.02; done; sleep 0.1");
+	struct umbra_shadow *first = rig_copy(NULL), *second;
+
+	rig_run("touch go; while ! [ -e step2 ]; do sleep 0.02; done");
+	second = rig_copy(first);
+	rig_same(second);
+}
+
+Test(copy, past_the_link_limit_a_new_file_begins)
+{
+	struct umbra_shadow *first, *second, *third;
+	_cleanup_free_ char *more = NULL;
+	int i, r = 0;
+
+	rig_run("cd origin && echo data >file && echo l >l1 && ln l1 l2");
+	rig_settle();
+	first = rig_copy(NULL);
+	rig_run("mkdir more");
+	for (i = 0; i < 70000 && r == 0; i++) {
+		_cleanup_free_ char *to = umbra_asprintf("%s/more/%d", rig_dir(), i);
+		_cleanup_free_ char *from =
+			umbra_asprintf("%s/state/copies/%s/tree/file", rig_dir(), first->id.s);
+		_cleanup_free_ char *to2 = umbra_asprintf("%s/more/l%d", rig_dir(), i);
+		_cleanup_free_ char *from2 =
+			umbra_asprintf("%s/state/copies/%s/tree/l1", rig_dir(), first->id.s);
+
+		r = link(from, to);
+		if (i < 64997)
+			link(from2, to2);
+	}
+	if (r == 0)
+		cr_skip("this filesystem has no limit of links below 70000");
+	second = rig_copy(first);
+	rig_same(second);
+	cr_assert_neq(rig_ino(first, "file"), rig_ino(second, "file"));
+	cr_assert_neq(rig_ino(first, "l1"), rig_ino(second, "l1"));
+	third = rig_copy(second);
+	rig_same(third);
+	cr_assert_eq(rig_ino(third, "file"), rig_ino(second, "file"));
+	cr_assert_eq(rig_ino(third, "l2"), rig_ino(second, "l1"));
+}
+
+/* --- what happens meanwhile --- */
+
+static void *write_on(void *arg)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin/log", rig_dir());
+	volatile bool *stop = arg;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+
+	while (!*stop && write(fd, "line\n", 5) == 5)
+		;
+	close(fd);
+	return NULL;
+}
+
+Test(copy, a_file_that_never_holds_still_is_kept_and_named)
+{
+	volatile bool stop = false;
+	struct umbra_shadow *shadow;
+	pthread_t thread;
+
+	/* Long enough that it takes a while to read. */
+	rig_run("echo quiet >origin/quiet; dd if=/dev/zero of=origin/log bs=1M count=64 "
+		"status=none");
+	cr_assert_eq(pthread_create(&thread, NULL, write_on, (void *)(uintptr_t)&stop), 0);
+	usleep(20000);
+	shadow = rig_copy(NULL);
+	stop = true;
+	pthread_join(thread, NULL);
+	cr_assert(rig_noted(shadow, UMBRA_NOTE_CHANGED, "log"));
+	cr_assert_not(rig_noted(shadow, UMBRA_NOTE_CHANGED, "quiet"));
+	cr_assert_eq(json_array_size(shadow->notes), 1);
+	rig_ino(shadow, "log");
+}
+
+/* Files come and go, directories become links and back, names change. */
+static void *shuffle(void *arg)
+{
+	volatile bool *stop = arg;
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin", rig_dir());
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), i, f;
+	char name[32], other[32];
+
+	for (i = 0; !*stop; i++) {
+		snprintf(name, sizeof(name), "d%d", i % 40);
+		snprintf(other, sizeof(other), "e%d", i % 40);
+		renameat(fd, name, fd, other);
+		symlinkat("/etc", fd, name);
+		unlinkat(fd, name, 0);
+		renameat(fd, other, fd, name);
+		snprintf(name, sizeof(name), "f%d", i % 100);
+		unlinkat(fd, name, 0);
+		linkat(fd, "linked", fd, name, 0);
+		unlinkat(fd, name, 0);
+		f = openat(fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		close(f);
+	}
+	close(fd);
+	return NULL;
+}
+
+Test(copy, of_a_tree_that_is_changed_all_the_time)
+{
+	volatile bool stop = false;
+	struct umbra_shadow *last = NULL;
+	pthread_t thread;
+	int i;
+
+	rig_run("cd origin && for i in $(seq 0 39); do mkdir -p d$i/x/y; seq 100 >d$i/x/y/n; done; "
+		"echo l >linked");
+	cr_assert_eq(pthread_create(&thread, NULL, shuffle, (void *)(uintptr_t)&stop), 0);
+	for (i = 0; i < 10; i++)
+		last = rig_copy(last);
+	stop = true;
+	pthread_join(thread, NULL);
+	cr_assert(rig_true("! find state/copies -name passwd | grep -q ."));
+	rig_settle();
+	last = rig_copy(last);
+	rig_same(last);
+}
+
+struct stopper {
+	struct umbra_watch watch;
+	int ticks;
+};
+
+static int stop_at_once(struct umbra_watch *watch, const struct umbra_progress *progress)
+{
+	struct stopper *s = (struct stopper *)watch;
+
+	(void)progress;
+	s->ticks++;
+	return -ECANCELED;
+}
+
+static void assert_store_empty(void)
+{
+	cr_assert(rig_true("[ -z \"$(ls state/copies)\" ]"));
+}
+
+Test(copy, can_be_stopped)
+{
+	struct stopper s = {.watch = {.tick = stop_at_once}};
+	struct umbra_error err = {0};
+
+	rig_run("cd origin && for i in $(seq 300); do mkdir d$i; (cd d$i; seq 100 | xargs touch); "
+		"done;"
+		" dd if=/dev/zero of=zeros bs=1M count=300 status=none");
+	cr_assert_eq(rig_try(NULL, &s.watch, NULL, &err), -ECANCELED);
+	cr_assert_eq(err.code, UMBRA_E_INTERRUPTED, "%s", err.text);
+	cr_assert_eq(s.ticks, 1);
+	assert_store_empty();
+}
+
+static pid_t copy_in_child(struct umbra_shadow *shadow)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin", rig_dir());
+	_cleanup_free_ char *state = umbra_asprintf("%s/state", rig_dir());
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	struct umbra_volume volume = {.path = path};
+	struct umbra_member m = {.provider = p,
+				 .volume = &volume,
+				 .shadow = shadow,
+				 .state_fd = rig_state_fd(),
+				 .state_dir = state};
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(p->prepare(&m, NULL) < 0 || p->commit(&m, NULL) < 0);
+	return pid;
+}
+
+Test(copy, killed_at_any_time_leaves_nothing_after_abort)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	int i, status;
+
+	rig_run("cd origin && for i in $(seq 50); do mkdir -p d$i/x; (cd d$i/x; seq 50 | xargs "
+		"touch); "
+		"done");
+	for (i = 0; i < 12; i++) {
+		struct umbra_shadow *shadow = umbra_shadow_new("/x", "copy");
+		struct umbra_member m = {
+			.provider = p, .shadow = shadow, .state_fd = rig_state_fd()};
+		pid_t pid = copy_in_child(shadow);
+
+		usleep((useconds_t)(i * i * 700));
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		cr_assert_eq(p->abort(&m, NULL), 0);
+		cr_assert_eq(p->abort(&m, NULL), 0);
+		umbra_shadow_free(shadow);
+	}
+	rig_run("mkdir -p state/copies");
+	assert_store_empty();
+}
+
+/* --- the store --- */
+
+Test(copy, a_full_store_says_what_to_do)
+{
+	struct umbra_error err = {0};
+
+	need_root();
+	rig_run("?mkdir small && mount -t tmpfs -o size=3m none small");
+	rig_run("dd if=/dev/urandom of=origin/big bs=1M count=5 status=none");
+	rig_use("origin", "small");
+	cr_assert_eq(rig_try(NULL, NULL, NULL, &err), -ENOSPC);
+	cr_assert_eq(err.code, UMBRA_E_NO_SPACE);
+	cr_assert(strstr(err.text, "/small/copies") && strstr(err.text, "umbra delete"), "%s",
+		  err.text);
+	cr_assert(rig_true("[ -z \"$(ls small/copies)\" ]"));
+}
+
+Test(copy, a_read_only_store_is_refused)
+{
+	struct umbra_error err = {0};
+
+	need_root();
+	rig_run("?mkdir ro && mount -t tmpfs -o ro none ro");
+	rig_use("origin", "ro");
+	cr_assert_eq(rig_try(NULL, NULL, NULL, &err), -EROFS);
+	cr_assert_eq(err.code, UMBRA_E_READ_ONLY);
+}
+
+Test(copy, a_volume_in_the_store_is_refused)
+{
+	struct umbra_error err = {0};
+
+	rig_run("mkdir state/sub");
+	rig_use("state/sub", "state");
+	cr_assert_lt(rig_try(NULL, NULL, NULL, &err), 0);
+	cr_assert(strstr(err.text, "inside umbra's own state directory"), "%s", err.text);
+}
+
+Test(copy, its_own_store_is_left_out)
+{
+	struct umbra_shadow *shadow;
+
+	rig_run("mkdir origin/state origin/other");
+	rig_use("origin", "origin/state");
+	shadow = rig_copy(NULL);
+	rig_copy(shadow);
+	cr_assert(rig_true("cd origin/state/copies/%s/tree && [ -d other ] && [ ! -e state ]",
+			   shadow->id.s));
+}
+
+Test(copy, on_a_filesystem_that_keeps_no_owners_and_modes)
+{
+	struct umbra_shadow *first, *second;
+
+	need_root();
+	rig_run("?mkdir real view && command -v bindfs >/dev/null && "
+		"timeout 20 bindfs --chown-ignore --chgrp-ignore --chmod-ignore real view");
+	rig_run("cd origin && mkdir d && echo one >d/one && chown 5:6 d/one && chmod 4711 d/one && "
+		"mkfifo d/fifo && chmod 1753 d && ln d/one two && mkdir d/e");
+	rig_settle();
+	rig_use("origin", "view");
+	first = rig_copy(NULL);
+	rig_same(first);
+	second = rig_copy(first);
+	rig_same(second);
+	cr_assert_eq(rig_data(second, "linked"), 3);
+}
+
+Test(copy, other_mounts_are_empty_directories)
+{
+	struct umbra_shadow *shadow;
+	struct umbra_root *root;
+	struct stat st;
+
+	need_root();
+	rig_run("mkdir -p origin/d/m && echo x >origin/file");
+	rig_run("?mount -t tmpfs -o mode=1770 none origin/d/m && echo inside >origin/d/m/file");
+	rig_run("?touch origin/cover && mount --bind origin/file origin/cover");
+	shadow = rig_copy(NULL);
+	rig_run("umount origin/d/m && umount origin/cover");
+	root = rig_open(shadow);
+	cr_assert_eq(fstatat(root->fd, "d/m", &st, 0), 0);
+	umbra_root_fix(root, &st);
+	cr_assert_eq(st.st_mode, S_IFDIR | 01770);
+	cr_assert(rig_true("[ -z \"$(ls state/copies/%s/tree/d/m)\" ]", shadow->id.s));
+	cr_assert_eq(fstatat(root->fd, "cover", &st, 0), 0);
+	cr_assert_eq(umbra_root_check(root, st.st_ino), -EIO);
+	cr_assert(rig_noted(shadow, UMBRA_NOTE_UNREADABLE, "cover"));
+	umbra_root_close(root);
+}
+
+/* --- an ordinary user --- */
+
+static void user_copies(void)
+{
+	struct umbra_shadow *first, *second;
+	struct umbra_root *root;
+	struct stat st;
+
+	rig_use("origin", "state");
+	first = rig_copy(NULL);
+	root = rig_open(first);
+	cr_assert_eq(fstatat(root->fd, "secret", &st, 0), 0);
+	umbra_root_fix(root, &st);
+	cr_assert_eq(st.st_mode, S_IFREG | 0600);
+	cr_assert_eq(st.st_uid, 0);
+	cr_assert_eq(st.st_size, 4);
+	cr_assert_eq(umbra_root_check(root, st.st_ino), -EACCES);
+	cr_assert_eq(fstatat(root->fd, "closed", &st, 0), 0);
+	umbra_root_fix(root, &st);
+	cr_assert_eq(st.st_mode, S_IFDIR | 0700);
+	cr_assert_eq(umbra_root_check(root, st.st_ino), -EACCES);
+	cr_assert(rig_noted(first, UMBRA_NOTE_UNREADABLE, "secret"));
+	cr_assert(rig_noted(first, UMBRA_NOTE_UNREADABLE, "closed"));
+	cr_assert_eq(json_array_size(first->notes), 2);
+	umbra_root_close(root);
+	second = rig_copy(first);
+	cr_assert_eq(rig_ino(first, "d/suid"), rig_ino(second, "d/suid"));
+}
+
+static void user_compares(void)
+{
+	struct umbra_shadow *first, *second;
+
+	rig_use("origin", "state");
+	first = rig_copy(NULL);
+	rig_same(first);
+	second = rig_copy(first);
+	rig_same(second);
+	cr_assert_eq(json_array_size(second->notes), 0);
+}
+
+static void user_removes(void)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	struct umbra_shadow *shadow;
+
+	rig_use("origin", "state");
+	shadow = rig_copy(NULL);
+	/* As a killed process or a meddling owner could leave it. */
+	rig_run("chmod 0 state/copies/*/tree/d state/copies/*/tree");
+	cr_assert_eq(p->remove(rig_state_fd(), shadow, NULL, NULL), 0);
+	assert_store_empty();
+}
+
+static void make_foreign(void)
+{
+	need_root();
+	rig_run("cd origin && mkdir d && echo s >d/suid && chmod 6755 d/suid && mkdir -m 555 d/ro "
+		"&& "
+		"echo x >d/ro/x && ln d/suid d/ro/twin && mknod d/null c 1 3 && mkfifo d/fifo && "
+		"ln -s x d/link && mkdir -m 755 own && echo o >own/f && chmod 0400 own/f && "
+		"chmod 1755 d && chown -R 4711:4711 own && chmod 0500 own && "
+		"echo t >d/t && chmod 604 d/t && chown -R 4711 ../state && chmod 755 ..");
+	rig_settle();
+}
+
+Test(copy, by_a_user_shows_the_true_attributes)
+{
+	make_foreign();
+	rig_become_user();
+	user_compares();
+	cr_assert(rig_true("! find state -perm /6000 | grep ."));
+}
+
+Test(copy, by_a_user_names_what_he_may_not_read)
+{
+	make_foreign();
+	rig_run("cd origin && echo 123 >secret && chmod 600 secret && mkdir -m 700 closed");
+	rig_settle();
+	rig_become_user();
+	user_copies();
+}
+
+Test(copy, by_a_user_can_be_deleted_whatever_the_bits)
+{
+	make_foreign();
+	rig_become_user();
+	user_removes();
+}
+
+/* --- deleting, opening, finding --- */
+
+Test(copy, deleting_leaves_the_other_copies_alone)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	struct umbra_shadow *first, *second;
+	struct umbra_error err = {0};
+	struct umbra_root *root;
+
+	rig_run("cd origin && mkdir -p a/b/c && echo x >a/b/c/x && ln a/b/c/x y");
+	rig_settle();
+	first = rig_copy(NULL);
+	second = rig_copy(first);
+	cr_assert_eq(p->remove(rig_state_fd(), first, NULL, NULL), 0);
+	cr_assert_eq(p->remove(rig_state_fd(), first, NULL, NULL), 0);
+	cr_assert_eq(p->open(rig_state_fd(), first, &root, &err), -ENOENT);
+	rig_same(second);
+}
+
+Test(copy, deleting_goes_on_where_it_was_stopped)
+{
+	struct stopper s = {.watch = {.tick = stop_at_once}};
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	struct umbra_shadow *shadow;
+	struct umbra_error err = {0};
+	struct umbra_root *root;
+	int r;
+
+	rig_run("cd origin && for i in $(seq 400); do mkdir d$i; (cd d$i; seq 100 | xargs touch); "
+		"done");
+	shadow = rig_copy(NULL);
+	r = p->remove(rig_state_fd(), shadow, &s.watch, &err);
+	cr_assert(r == -ECANCELED || r == 0);
+	cr_assert_eq(p->open(rig_state_fd(), shadow, &root, &err), -ENOENT);
+	cr_assert_eq(p->remove(rig_state_fd(), shadow, NULL, NULL), 0);
+	assert_store_empty();
+}
+
+static int count(void *arg, const json_t *record, const char *where)
+{
+	(void)record;
+	(void)where;
+	(*(int *)arg)++;
+	return 0;
+}
+
+Test(copy, only_finished_copies_of_this_state_are_found)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	_cleanup_free_ char *state = umbra_asprintf("%s/state", rig_dir());
+	struct umbra_shadow *shadow = rig_copy(NULL);
+	int n = 0;
+
+	rig_copy(shadow);
+	rig_run("mkdir -p state/copies/00000000-0000-4000-8000-000000000000/tree state/copies/junk "
+		"&& "
+		"mkdir state/copies/00000000-0000-4000-8000-000000000001 && "
+		"echo '{' >state/copies/00000000-0000-4000-8000-000000000001/shadow.json");
+	cr_assert_eq(p->scan(rig_state_fd(), state, count, &n, NULL), 0);
+	cr_assert_eq(n, 2);
+	cr_assert_eq(p->scan(rig_state_fd(), "/other", count, &n, NULL), 0);
+	cr_assert_eq(n, 2);
+}
+
+Test(copy, a_hostile_id_is_no_copy)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	struct umbra_shadow *shadow = umbra_shadow_new("/x", "copy");
+	struct umbra_root *root;
+
+	strcpy(shadow->id.s, "../../origin");
+	cr_assert_eq(p->open(rig_state_fd(), shadow, &root, NULL), -ENOENT);
+	cr_assert_eq(p->remove(rig_state_fd(), shadow, NULL, NULL), 0);
+	umbra_shadow_free(shadow);
+	cr_assert(rig_true("[ -d origin ]"));
+}
+
+/* --- damage --- */
+
+static void flip(const char *path, off_t at)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	char c;
+
+	cr_assert_eq(pread(fd, &c, 1, at), 1);
+	c = (char)(c ^ 0x10);
+	cr_assert_eq(pwrite(fd, &c, 1, at), 1);
+}
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	cr_assert_eq(stat(path, &st), 0);
+	return st.st_size;
+}
+
+Test(copy, a_damaged_table_is_refused)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	_cleanup_free_ char *path = NULL;
+	struct umbra_shadow *shadow;
+	struct umbra_root *root;
+	struct umbra_error err;
+	off_t at, size;
+
+	rig_run("cd origin && echo x >a && ln a b && echo y >c && ln c d");
+	rig_settle();
+	shadow = rig_copy(NULL);
+	path = umbra_asprintf("%s/state/copies/%s/shown", rig_dir(), shadow->id.s);
+	size = size_of(path);
+	cr_assert_eq(size, 80 + 2 * 40);
+	for (at = 0; at < size; at++) {
+		flip(path, at);
+		err = (struct umbra_error){0};
+		cr_assert_eq(p->open(rig_state_fd(), shadow, &root, &err), -EIO, "byte %jd",
+			     (intmax_t)at);
+		cr_assert_eq(err.code, UMBRA_E_DAMAGED);
+		flip(path, at);
+	}
+	umbra_root_close(rig_open(shadow));
+	while (size-- > 0) {
+		cr_assert_eq(truncate(path, size), 0);
+		cr_assert_eq(p->open(rig_state_fd(), shadow, &root, &err), -EIO);
+	}
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(p->open(rig_state_fd(), shadow, &root, &err), -EIO);
+	cr_assert_eq(err.code, UMBRA_E_DAMAGED);
+}
+
+static void damage_inventory(const char *name)
+{
+	_cleanup_free_ char *path = NULL;
+	struct umbra_shadow *shadow, *next;
+	off_t at, size;
+
+	rig_run("cd origin && mkdir d && echo x >d/a && echo y >b");
+	rig_settle();
+	shadow = rig_copy(NULL);
+	path = umbra_asprintf("%s/state/copies/%s/%s", rig_dir(), shadow->id.s, name);
+	size = size_of(path);
+	for (at = 0; at < size; at += 7) {
+		flip(path, at);
+		next = rig_copy(shadow);
+		rig_same(next);
+		cr_assert_lt(rig_data(next, "linked"), 2);
+		cr_assert_eq(umbra_provider_find("copy")->remove(rig_state_fd(), next, NULL, NULL),
+			     0);
+		flip(path, at);
+	}
+	next = rig_copy(shadow);
+	cr_assert_eq(rig_data(next, "linked"), 2);
+	cr_assert_eq(truncate(path, size / 2), 0);
+	next = rig_copy(shadow);
+	rig_same(next);
+	cr_assert_eq(rig_data(next, "linked"), 0);
+	cr_assert_eq(unlink(path), 0);
+	next = rig_copy(shadow);
+	rig_same(next);
+}
+
+Test(copy, a_damaged_inventory_means_that_all_is_copied)
+{
+	damage_inventory("inventory");
+}
+
+Test(copy, a_damaged_list_of_directories_means_that_all_is_copied)
+{
+	damage_inventory("inventory.dirs");
+}
