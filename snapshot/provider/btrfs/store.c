@@ -10,6 +10,8 @@
 
 #include "common/log.h"
 
+#define WORTH_A_SYNC_KIB 4096
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct umbra_btrfs_store *stores; /* under lock */
 
@@ -280,10 +282,28 @@ int umbra_btrfs_store_each(enum umbra_mountfd_mode mode,
 	return r;
 }
 
+/* How much the whole machine has still to write, KiB; a lot when that cannot be found out. */
+static unsigned long long dirty_kib(void)
+{
+	unsigned long long total = 0, n;
+	_cleanup_fclose_ FILE *f = fopen("/proc/meminfo", "re");
+	char line[128];
+
+	if (!f)
+		return ~0ULL;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Dirty: %llu", &n) == 1 ||
+		    sscanf(line, "Writeback: %llu", &n) == 1)
+			total += n;
+	return total;
+}
+
 int umbra_btrfs_store_sync(struct umbra_btrfs_store *store, const struct umbra_id *set,
 			   struct umbra_error *err)
 {
-	if (strcmp(store->synced.s, set->s) == 0)
+	/* It commits a transaction, as the snapshot will: for a little that is longer than the
+	 * snapshot gets by writing it itself. */
+	if (strcmp(store->synced.s, set->s) == 0 || dirty_kib() < WORTH_A_SYNC_KIB)
 		return 0;
 	if (syncfs(store->top_fd) < 0)
 		return umbra_fail_errno(err, errno,

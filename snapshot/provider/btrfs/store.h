@@ -55,7 +55,7 @@ int umbra_btrfs_store_each(enum umbra_mountfd_mode mode,
 				     struct umbra_error *err),
 			   void *arg, struct umbra_error *err);
 
-/* Writes out what is dirty, once a set: it is what makes the snapshots that follow short. */
+/* Writes out what is dirty, once a set, if it is much: it makes the snapshots that follow short. */
 int umbra_btrfs_store_sync(struct umbra_btrfs_store *store, const struct umbra_id *set,
 			   struct umbra_error *err);
 
