@@ -15,7 +15,7 @@ static char dir[64];
 static char *paths[64]; /* what lab_path() gave */
 static size_t n_paths;
 
-static int shell(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static int shell(const char *fmt, va_list ap)
 {
 	char *words = NULL, *cmd;
 	int r;

@@ -92,6 +92,7 @@ static int delete_parts(const struct copy *c, const char *uuid, struct umbra_err
 	return 0;
 }
 
+/* 1: there was nothing. */
 static int delete_in(const struct umbra_btrfs_store *store, int parent,
 		     const struct umbra_id *shadow, const char *uuid, struct umbra_error *err)
 {
@@ -100,7 +101,7 @@ static int delete_in(const struct umbra_btrfs_store *store, int parent,
 	struct copy c = {.store = store, .shadow = shadow, .parent = parent, .dir = dir};
 
 	if (dir < 0 && errno == ENOENT)
-		return 0;
+		return 1;
 	return dir < 0 ? fail(&c, errno, "the directory", err) : delete_parts(&c, uuid, err);
 }
 
@@ -108,17 +109,19 @@ int umbra_btrfs_delete_copy(const struct umbra_btrfs_store *store, const struct 
 			    const char *uuid, struct umbra_error *err)
 {
 	_cleanup_close_ int parent = -1;
-	int r = umbra_btrfs_store_dir(store, &parent, err);
+	int found, r = umbra_btrfs_store_dir(store, &parent, err);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = delete_in(store, parent, shadow, uuid, err);
-	if (r < 0)
-		return r;
+	found = delete_in(store, parent, shadow, uuid, err);
+	if (found < 0)
+		return found;
 	umbra_btrfs_store_tidy(store);
 	/* Also when it was gone: whoever was killed here may not have come to this. */
 	r = umbra_btrfs_commit(store->top_fd);
-	if (r < 0 && r != -EROFS)
+	if (r == -EROFS && found > 0)
+		return 0;
+	if (r < 0)
 		return umbra_fail_errno(err, r, "deleting shadow copy '%s' on '%s' for good",
 					shadow->s, store->device);
 	return 0;
