@@ -194,6 +194,42 @@ int umbra_versions_find(const struct umbra_opener *opener, const struct umbra_se
 	return 0;
 }
 
+/* The newest copy of something below path, or NULL. */
+static const char *copied_below(const struct umbra_set_list *sets, const char *path)
+{
+	const struct umbra_set *set;
+	const char *below;
+	size_t i, k;
+
+	for (i = sets->n; i-- > 0;) {
+		set = sets->sets[i];
+		for (k = 0; k < set->n_shadows; k++) {
+			below = umbra_path_below(set->shadows[k]->path, path);
+			if (below && *below)
+				return set->shadows[k]->path;
+		}
+	}
+	return NULL;
+}
+
+int umbra_versions_absent(const struct umbra_set_list *sets, const char *path, size_t covering,
+			  size_t damaged, struct umbra_error *err)
+{
+	const char *below = copied_below(sets, path);
+
+	if (covering > 0)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "'%s' is in none of the %zu sets that cover it%s", path, covering,
+				  damaged ? ", as far as they can be read" : "");
+	if (below)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "no shadow copy set covers all of '%s': name '%s' below it, of "
+				  "which there are copies",
+				  path, below);
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "no shadow copy set covers '%s' (see 'umbra list')", path);
+}
+
 /* 1: this one differs from the live file. 0: it is the same. 2: it does not have it. */
 static int choose_here(struct search *s, const struct umbra_set *set, struct umbra_error *why)
 {
@@ -251,10 +287,5 @@ int umbra_versions_choose(const struct umbra_opener *opener, const struct umbra_
 		*out = same;
 		return 2;
 	}
-	if (s.found.covering == 0)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "no shadow copy set covers '%s' (see 'umbra list')", path);
-	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-			  "'%s' is in none of the %zu sets that cover it%s", path, s.found.covering,
-			  s.found.damaged ? ", as far as they can be read" : "");
+	return umbra_versions_absent(sets, path, s.found.covering, s.found.damaged, err);
 }

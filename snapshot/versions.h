@@ -53,3 +53,10 @@ int umbra_versions_find(const struct umbra_opener *opener, const struct umbra_se
 int umbra_versions_choose(const struct umbra_opener *opener, const struct umbra_set_list *sets,
 			  const char *path, umbra_warn_fn warn, void *arg,
 			  const struct umbra_set **out, struct umbra_error *err);
+
+/*
+ * The error for a path of which nothing was found in `covering` sets that cover it, `damaged` of
+ * which could not be read. Returns -ENOENT.
+ */
+int umbra_versions_absent(const struct umbra_set_list *sets, const char *path, size_t covering,
+			  size_t damaged, struct umbra_error *err);

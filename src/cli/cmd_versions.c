@@ -97,16 +97,6 @@ static int as_table(const struct umbra_versions *versions, struct umbra_error *e
 	return table ? umbra_table_print(table, err) : umbra_oom(err);
 }
 
-static int none(const struct umbra_versions *versions, const char *path, struct umbra_error *err)
-{
-	if (versions->covering == 0)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "no shadow copy set covers '%s' (see 'umbra list')", path);
-	return umbra_fail(
-		err, UMBRA_E_NOT_FOUND, ENOENT, "'%s' is in none of the %zu sets that cover it%s",
-		path, versions->covering, versions->damaged ? ", as far as they can be read" : "");
-}
-
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
 {
 	unsigned int flags =
@@ -131,7 +121,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r < 0)
 		return r;
 	if (versions.n == 0)
-		return none(&versions, path, err);
+		return umbra_versions_absent(&sets, path, versions.covering, versions.damaged, err);
 	return cli->json ? as_json(&versions, path, err) : as_table(&versions, err);
 }
 

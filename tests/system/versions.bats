@@ -84,6 +84,8 @@ two_versions() {
 	run umbra versions "$D/f"
 	assert_error 1 "no shadow copy set covers '$D/f'"
 	create_at 1000000000
+	run umbra versions "$T"
+	assert_error 1 "covers all of '$T': name '$D' below it"
 	run umbra versions "$D/g"
 	assert_error 1 "'$D/g' is in none of the 1 sets"
 	run umbra versions ''
