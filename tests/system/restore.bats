@@ -262,3 +262,27 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	[ "$(cat "$D/f")" = one ]
 	assert_error 1 'read-only, as mounted trees of umbra always are'
 }
+
+@test "restore, diff: a set of several volumes is one tree; what it does not cover is left alone" {
+	require_root
+	mkdir "$D/uncovered" "$D/disk"
+	make_ext4 "$D/disk"
+	mkdir "$D/disk/d"
+	echo one >"$D/disk/d/f"
+	umbra create --recursive "$D" >/dev/null
+	mount_known -t tmpfs tmpfs "$D/uncovered"
+	chmod 700 "$D/uncovered"
+	echo two >"$D/disk/d/f"
+	rmdir "$D/disk/lost+found"
+	run umbra diff "$D"
+	assert_ok
+	[[ $output == *$'changed  disk/d/f (content, time)\nremoved  disk/lost+found/'* ]]
+	[[ $output != *uncovered* ]]
+	run umbra restore "$D"
+	assert_ok
+	[ "$(cat "$D/disk/d/f")" = one ]
+	[ -d "$D/disk/lost+found" ]
+	[ "$(stat -c %a "$D/uncovered")" = 700 ]
+	[[ $output == *"left alone $D/uncovered/"* ]]
+	umount "$D/uncovered"
+}
