@@ -19,16 +19,16 @@ static bool is_dir(const struct umbra_node *node)
 }
 
 /* What cannot be compared is told, and does not end the walk. */
-static int warned(struct umbra_difference *d, int r, const struct umbra_error *why,
-		  struct umbra_error *err)
+static int warned(struct umbra_difference *d, int r, struct umbra_error *err)
 {
 	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE) {
-		*err = *why;
+		if (err)
+			*err = d->why;
 		return r;
 	}
 	d->failed++;
 	if (d->warn)
-		d->warn(d, why);
+		d->warn(d, &d->why);
 	return 0;
 }
 
@@ -40,17 +40,16 @@ static int entry(struct umbra_difference *d, const char *parent, const char *nam
 	_cleanup_node_ struct umbra_node old = UMBRA_NODE_NONE;
 	_cleanup_node_ struct umbra_node new = UMBRA_NODE_NONE;
 	_cleanup_free_ char *path = umbra_path_join(parent, name);
-	struct umbra_error why = {0};
 	int r = 0;
 
 	if (!path)
 		return umbra_oom(err);
 	if (old_dir)
-		r = umbra_view_child(d->from, old_dir, path, name, &old, &why);
+		r = umbra_view_child(d->from, old_dir, path, name, &old, &d->why);
 	if (r >= 0 && new_dir)
-		r = umbra_view_child(d->to, new_dir, path, name, &new, &why);
+		r = umbra_view_child(d->to, new_dir, path, name, &new, &d->why);
 	if (r < 0)
-		return warned(d, r, &why, err);
+		return warned(d, r, err);
 	/* Gone between readdir and now. */
 	if (old.fd < 0 && new.fd < 0)
 		return 0;
@@ -79,16 +78,20 @@ static int directories(struct umbra_difference *d, const char *path, const struc
 		       const struct umbra_node *new, struct umbra_error *err)
 {
 	_cleanup_names_ struct umbra_names a = {0}, b = {0};
-	struct umbra_error why = {0};
 	int r = 0;
 
 	if (old)
-		r = umbra_view_names(d->from, old, path, &a, &why);
+		r = umbra_view_names(d->from, old, path, &a, &d->why);
 	if (r == 0 && new)
-		r = umbra_view_names(d->to, new, path, &b, &why);
+		r = umbra_view_names(d->to, new, path, &b, &d->why);
 	if (r < 0)
-		return warned(d, r, &why, err);
-	return merge(d, path, old, &a, new, &b, err);
+		return warned(d, r, err);
+	if (d->depth == UMBRA_DEPTH_MAX)
+		return warned(d, umbra_view_too_deep(path, &d->why), err);
+	d->depth++;
+	r = merge(d, path, old, &a, new, &b, err);
+	d->depth--;
+	return r;
 }
 
 /* A live mount is another volume: the set says nothing about it unless it has a member there. */
@@ -101,15 +104,14 @@ static int pair(struct umbra_difference *d, const char *path, const struct umbra
 		const struct umbra_node *new, struct umbra_error *err)
 {
 	enum umbra_change change = !old ? UMBRA_ADDED : !new ? UMBRA_REMOVED : UMBRA_CHANGED;
-	struct umbra_error why = {0};
 	int differs = 0, r = 0;
 
 	if (beyond(d->from, path, new) || beyond(d->to, path, old))
 		return 0;
 	if (old && new) {
-		differs = umbra_compare(old, new, d->how, path, &why);
+		differs = umbra_compare(old, new, d->how, path, &d->why);
 		if (differs < 0)
-			return warned(d, differs, &why, err);
+			return warned(d, differs, err);
 	}
 	if (!old || !new || differs)
 		r = d->change(d, change, path, old, new, differs, err);

@@ -20,6 +20,9 @@ struct umbra_difference {
 	/* Something could not be compared; the walk goes on. May be NULL. */
 	void (*warn)(struct umbra_difference *d, const struct umbra_error *why);
 	size_t failed; /* how often warn was, or would have been, called */
+
+	unsigned int depth; /* private; zero at first */
+	struct umbra_error why;
 };
 
 /*

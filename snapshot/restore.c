@@ -40,17 +40,17 @@ static bool hopeless(int r)
 	       r == -ENFILE || r == -ECANCELED;
 }
 
-static int warned(struct umbra_restore *r, int result, const struct umbra_error *why,
-		  struct umbra_error *err)
+/* The error is in r->why: one for all levels, as each is told before there is another. */
+static int warned(struct umbra_restore *r, int result, struct umbra_error *err)
 {
 	if (hopeless(result)) {
-		if (err)
-			*err = *why;
+		if (err && err != &r->why)
+			*err = r->why;
 		return result;
 	}
 	r->failed++;
 	if (r->warn)
-		r->warn(r, why);
+		r->warn(r, &r->why);
 	return 0;
 }
 
@@ -120,7 +120,6 @@ static int children(struct umbra_restore *r, const char *path, const struct umbr
 		    const struct umbra_names *names, const struct umbra_target *target,
 		    struct umbra_error *err)
 {
-	struct umbra_error why = {0};
 	size_t i;
 	int ret = 0;
 
@@ -133,11 +132,11 @@ static int children(struct umbra_restore *r, const char *path, const struct umbr
 		ret = umbra_restore_stopped(r, err);
 		if (ret < 0)
 			return ret;
-		ret = umbra_view_child(r->view, node, below, names->names[i], &child, &why);
+		ret = umbra_view_child(r->view, node, below, names->names[i], &child, &r->why);
 		if (ret > 0)
-			ret = entry(r, below, &child, target, names->names[i], &why);
+			ret = entry(r, below, &child, target, names->names[i], &r->why);
 		if (ret < 0)
-			ret = warned(r, ret, &why, err);
+			ret = warned(r, ret, err);
 	}
 	return ret;
 }
@@ -221,7 +220,11 @@ static int one_dir(struct umbra_restore *r, const char *path, const struct umbra
 		umbra_target_names(&target, &there);
 	kept = count_kept(&there, &names);
 	r->kept += kept;
+	if (r->depth == UMBRA_DEPTH_MAX)
+		return umbra_view_too_deep(dest, err);
+	r->depth++;
 	ret = children(r, path, node, &names, &target, err);
+	r->depth--;
 	if (ret < 0 || target.fd < 0)
 		return ret;
 	return finish_dir(r, node, &target, live, kept == 0, err);
@@ -366,7 +369,6 @@ static int restore(struct umbra_restore *r, const char *path, const struct umbra
 		   const char *dest, struct umbra_error *err)
 {
 	_cleanup_target_ struct umbra_target parent = UMBRA_TARGET_NONE;
-	struct umbra_error why = {0};
 	int ret;
 
 	if (strcmp(dest, "/") == 0)
@@ -376,9 +378,9 @@ static int restore(struct umbra_restore *r, const char *path, const struct umbra
 		return ret;
 	if (!r->dry_run)
 		umbra_target_claim(&parent, NULL);
-	ret = entry(r, path, node, &parent, strrchr(dest, '/') + 1, &why);
+	ret = entry(r, path, node, &parent, strrchr(dest, '/') + 1, &r->why);
 	if (ret < 0)
-		ret = warned(r, ret, &why, err);
+		ret = warned(r, ret, err);
 	/* New files are made durable together; that of each one alone would take far longer. */
 	if (r->wrote && syncfs(parent.fd) < 0 && ret == 0)
 		ret = umbra_fail_errno(err, errno, "cannot write to the filesystem of '%s'", dest);

@@ -48,6 +48,8 @@ struct umbra_restore {
 	uint64_t bytes;
 
 	struct umbra_clone_watch watch; /* private from here on; zero at first */
+	struct umbra_error why;
+	unsigned int depth;
 	struct umbra_clone_pair pair;
 	struct umbra_relink links;
 	bool wrote;

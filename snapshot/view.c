@@ -343,6 +343,16 @@ const char *umbra_type_name(mode_t mode)
 	}
 }
 
+int umbra_view_too_deep(const char *path, struct umbra_error *err)
+{
+	size_t len = strlen(path);
+
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, ENAMETOOLONG,
+			  "there are more than %d directories below each other; what is below "
+			  "'…%s' must be named by itself",
+			  UMBRA_DEPTH_MAX, path + (len > 100 ? len - 100 : 0));
+}
+
 char *umbra_path_join(const char *dir, const char *name)
 {
 	return umbra_asprintf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir, name);

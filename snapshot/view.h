@@ -80,5 +80,10 @@ int umbra_node_readlink(const struct umbra_node *node, char **out);
 /* "file", "directory", "symlink", "fifo", "socket", "char-device", "block-device". */
 const char *umbra_type_name(mode_t mode);
 
+/* Directories below each other that diff and restore go down; who needs more names one further
+ * down. Keeps the stack, and the descriptors open at once, within what every system has. */
+#define UMBRA_DEPTH_MAX 2000
+int umbra_view_too_deep(const char *path, struct umbra_error *err);
+
 /* dir + "/" + name; NULL: out of memory. */
 char *umbra_path_join(const char *dir, const char *name);

@@ -246,6 +246,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	struct umbra_opener opener;
 	int r;
 
+	umbra_raise_nofile();
 	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, err);
 	if (r == 0)
 		r = umbra_cli_path_in(e, args->words[0], &path, token, err);

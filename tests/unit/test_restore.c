@@ -279,3 +279,25 @@ Test(restore, paths_longer_than_path_max)
 	cr_assert_eq(r.made, 26);
 	is_as_before(name);
 }
+
+static size_t too_deep;
+
+static void count_deep(struct umbra_restore *r, const struct umbra_error *why)
+{
+	(void)r;
+	too_deep += strstr(why->text, "directories below each other") != NULL;
+}
+
+Test(restore, deeper_than_the_stack_allows_is_said_not_crashed)
+{
+	struct umbra_restore r = {.warn = count_deep, .depth = UMBRA_DEPTH_MAX - 3};
+
+	fake_run("mkdir -p d/d/d/d/d/d");
+	fake_set(1);
+	fake_run("rm -r d");
+	too_deep = 0;
+	cr_assert_eq(run(&r, "d", "d"), 0);
+	cr_assert_eq(too_deep, 1);
+	cr_assert_eq(r.failed, 1);
+	fake_run("test -d d/d/d/d; test ! -e d/d/d/d/d");
+}
