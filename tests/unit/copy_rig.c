@@ -307,15 +307,15 @@ void rig_same(const struct umbra_shadow *shadow)
 
 bool rig_noted(const struct umbra_shadow *shadow, const char *kind, const char *path)
 {
+	_cleanup_free_ char *whole = umbra_asprintf("%s/%s", origin, path);
 	const json_t *note;
 	size_t i;
 
 	json_array_foreach (shadow->notes, i, note) {
 		_cleanup_free_ char *is = NULL;
 
-		if (strcmp(umbra_doc_string(note, "kind"), kind) != 0)
-			continue;
-		if (!path || (umbra_doc_get_path(note, "path", &is) == 0 && strcmp(is, path) == 0))
+		if (strcmp(umbra_doc_string(note, "kind"), kind) == 0 &&
+		    umbra_doc_get_path(note, "path", &is) == 0 && strcmp(is, whole) == 0)
 			return true;
 	}
 	return false;

@@ -30,7 +30,7 @@ struct umbra_root *rig_open(const struct umbra_shadow *shadow);
 /* The copy is exactly what the origin is now; fails the test where it is not. */
 void rig_same(const struct umbra_shadow *shadow);
 
-/* Does the shadow have this note? path NULL: any. */
+/* Does the shadow have this note of path, below the origin? */
 bool rig_noted(const struct umbra_shadow *shadow, const char *kind, const char *path);
 
 /* "files", "linked", … of its data. */

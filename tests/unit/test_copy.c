@@ -313,7 +313,7 @@ Test(copy, can_be_stopped)
 
 	rig_run("cd origin && for i in $(seq 300); do mkdir d$i; (cd d$i; seq 100 | xargs touch); "
 		"done;"
-		" dd if=/dev/zero of=zeros bs=1M count=300 status=none");
+		" dd if=/dev/zero of=zeros bs=1M count=200 status=none");
 	cr_assert_eq(rig_try(NULL, &s.watch, NULL, &err), -ECANCELED);
 	cr_assert_eq(err.code, UMBRA_E_INTERRUPTED, "%s", err.text);
 	cr_assert_eq(s.ticks, 1);
