@@ -24,15 +24,26 @@ static struct umbra_set *sets[64];
 static size_t n_sets;
 static const struct umbra_provider *provider;
 
-void rig_begin(void)
+static void begin(const char *template)
 {
-	strcpy(dir, "/tmp/umbra-copy-XXXXXX");
+	strcpy(dir, template);
 	cr_assert_not_null(mkdtemp(dir));
 	cr_assert_eq(chmod(dir, 0755), 0);
 	provider = umbra_provider_find("copy");
 	cr_assert_not_null(provider);
 	rig_run("mkdir origin state");
 	rig_use("origin", "state");
+}
+
+void rig_begin(void)
+{
+	begin("/tmp/umbra-copy-XXXXXX");
+}
+
+void rig_begin_in_memory(void)
+{
+	begin(access("/dev/shm", W_OK) == 0 ? "/dev/shm/umbra-copy-XXXXXX"
+					    : "/tmp/umbra-copy-XXXXXX");
 }
 
 void rig_end(void)

@@ -5,6 +5,7 @@
 #include "snapshot/provider.h"
 
 void rig_begin(void);
+void rig_begin_in_memory(void); /* for many files */
 void rig_end(void);
 
 /* sh -c in DIR; must succeed. Skips the test when it begins with '?'. */

@@ -15,6 +15,7 @@
 #include "copy_rig.h"
 
 TestSuite(copy, .init = rig_begin, .fini = rig_end, .timeout = 120);
+TestSuite(copy_many, .init = rig_begin_in_memory, .fini = rig_end, .timeout = 120);
 
 static void need_root(void)
 {
@@ -98,7 +99,7 @@ Test(copy, of_everything_that_a_tree_can_hold)
 	cr_assert_eq(rig_data(second, "linked"), rig_data(second, "files"));
 }
 
-Test(copy, of_a_large_directory)
+Test(copy_many, of_a_large_directory)
 {
 	struct umbra_shadow *first, *second;
 
@@ -267,7 +268,7 @@ static void *shuffle(void *arg)
 	return NULL;
 }
 
-Test(copy, of_a_tree_that_is_changed_all_the_time)
+Test(copy_many, of_a_tree_that_is_changed_all_the_time)
 {
 	volatile bool stop = false;
 	struct umbra_shadow *last = NULL;
@@ -306,7 +307,7 @@ static void assert_store_empty(void)
 	cr_assert(rig_true("[ -z \"$(ls state/copies)\" ]"));
 }
 
-Test(copy, can_be_stopped)
+Test(copy_many, can_be_stopped)
 {
 	struct stopper s = {.watch = {.tick = stop_at_once}};
 	struct umbra_error err = {0};
@@ -338,7 +339,7 @@ static pid_t copy_in_child(struct umbra_shadow *shadow)
 	return pid;
 }
 
-Test(copy, killed_at_any_time_leaves_nothing_after_abort)
+Test(copy_many, killed_at_any_time_leaves_nothing_after_abort)
 {
 	const struct umbra_provider *p = umbra_provider_find("copy");
 	int i, status;
@@ -563,7 +564,7 @@ Test(copy, deleting_leaves_the_other_copies_alone)
 	rig_same(second);
 }
 
-Test(copy, deleting_goes_on_where_it_was_stopped)
+Test(copy_many, deleting_goes_on_where_it_was_stopped)
 {
 	struct stopper s = {.watch = {.tick = stop_at_once}};
 	const struct umbra_provider *p = umbra_provider_find("copy");
