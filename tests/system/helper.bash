@@ -162,18 +162,32 @@ left_reports() {
 	return $bad
 }
 
-left_loops() {
-	local file name bad=0
+# "DEVICE FILE" of each loop device on a file of this test.
+loops_here() {
+	local file name
 	for file in /sys/block/loop*/loop/backing_file; do
 		[ -e "$file" ] || continue
 		read -r name <"$file" || continue
 		[[ $name == "$T"/* ]] || continue
 		file=${file#/sys/block/}
-		echo "left attached: ${file%%/*} $name" >&2
-		losetup -d "/dev/${file%%/*}" || true
-		bad=1
+		echo "${file%%/*} $name"
 	done
-	return $bad
+}
+
+# A device that was detached goes when the last who has it open closes it: who looks for
+# filesystems on all devices does that at any time.
+left_loops() {
+	local try left device name
+	for try in 05 1 1 2 2 3 4 5 5 5; do
+		left=$(loops_here)
+		[ -n "$left" ] || return 0
+		sleep "0.$try"
+	done
+	while read -r device name; do
+		echo "left attached: $device $name" >&2
+		losetup -d "/dev/$device" || true
+	done <<<"$left"
+	return 1
 }
 
 # Lets go whatever waits for a FUSE process that will not answer any more.
