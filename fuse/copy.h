@@ -78,5 +78,6 @@ int umbra_copy_drain(struct umbra_copy *copy, int timeout_ms);
 uint64_t umbra_copy_number(struct umbra_copy *copy, const struct stat *st, uint64_t parent,
 			   const char *name);
 
-/* Is this the empty directory that btrfs shows in place of a nested subvolume? */
+/* Is this the empty directory that btrfs shows in place of a nested subvolume? (Its device need
+ * not be that of the copy.) */
 bool umbra_copy_is_place(const struct umbra_copy *copy, const struct stat *st);

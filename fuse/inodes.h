@@ -32,6 +32,7 @@ struct umbra_inode {
 	uint16_t len;     /* of the data behind it */
 	uint8_t kind;     /* enum umbra_inode_kind */
 	bool dir : 1;
+	bool empty : 1;              /* the place of a nested subvolume: nothing is below it */
 	bool detached : 1;           /* another one has its id now; the table's */
 	struct umbra_member *member; /* TOP, HANDLE, PATH */
 	union {
@@ -49,6 +50,11 @@ struct umbra_inode {
 static inline const void *umbra_inode_data(const struct umbra_inode *inode)
 {
 	return inode + 1;
+}
+
+static inline uint64_t umbra_inode_up(const struct umbra_inode *inode)
+{
+	return inode->kind == UMBRA_INODE_PATH ? inode->parent->id : inode->up;
 }
 
 /* What it lies in and keeps: NULL for ROOT, BY_VOLUME and VOLUME. */

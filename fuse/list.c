@@ -44,12 +44,12 @@ static int emit(struct listing *l, const char *name, uint64_t ino, mode_t mode, 
 	return r;
 }
 
-/* "." and ".." of a directory that lies in no copy. */
+/* "." and ".." of a directory that is not read from a store. */
 static int emit_dots(struct listing *l)
 {
 	if (l->at < AFTER_SELF && emit(l, ".", l->v.inode->id, S_IFDIR, AFTER_SELF, NULL))
 		return 1;
-	if (l->at < AFTER_UP && emit(l, "..", l->v.inode->up, S_IFDIR, AFTER_UP, NULL))
+	if (l->at < AFTER_UP && emit(l, "..", umbra_inode_up(l->v.inode), S_IFDIR, AFTER_UP, NULL))
 		return 1;
 	return 0;
 }
@@ -153,15 +153,12 @@ static int emit_name(struct listing *l, int fd, const struct dirent64 *d)
 	struct umbra_inode *inode = l->v.inode;
 	struct umbra_place *place = NULL;
 	struct umbra_entry entry;
-	uint64_t up;
 	int r;
 
 	if (strcmp(d->d_name, ".") == 0)
 		return emit(l, ".", inode->id, S_IFDIR, d->d_off, NULL);
-	if (strcmp(d->d_name, "..") == 0) {
-		up = inode->kind == UMBRA_INODE_PATH ? inode->parent->id : inode->up;
-		return emit(l, "..", up, S_IFDIR, d->d_off, NULL);
-	}
+	if (strcmp(d->d_name, "..") == 0)
+		return emit(l, "..", umbra_inode_up(inode), S_IFDIR, d->d_off, NULL);
 	if (inode->place)
 		place = umbra_place_child(inode->place, d->d_name);
 	if (place && place->member)
@@ -272,8 +269,11 @@ int umbra_tree_list(struct umbra_tree *tree, uint64_t id, int64_t at, size_t siz
 		r = list_place(&l);
 		break;
 	default:
-		r = l.v.inode->dir ? list_real(&l) : -ENOTDIR;
+		if (!l.v.inode->dir)
+			r = -ENOTDIR;
+		else
+			r = l.v.inode->empty ? emit_dots(&l) : list_real(&l);
 	}
 	umbra_visit_end(&l.v);
-	return r;
+	return r < 0 ? r : 0;
 }

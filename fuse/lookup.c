@@ -114,13 +114,14 @@ static int tell_real(const struct umbra_visit *v, int dirfd, const char *name,
 	if (fstatat(dirfd, name, &out->st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
 		return -errno;
 	like.dir = S_ISDIR(out->st.st_mode);
-	if (like.dir && out->st.st_dev != m->copy.dev)
+	like.empty = umbra_copy_is_place(&m->copy, &out->st);
+	if (like.dir && !like.empty && out->st.st_dev != m->copy.dev)
 		return -EIO; /* somebody mounted something into the store */
 	number = umbra_copy_number(&m->copy, &out->st, umbra_nodeid_number(v->inode->id), name);
 	if (number == 0)
 		return -ENOMEM;
 	like.id = umbra_nodeid(umbra_nodeid_view(v->inode->id), m->copy.shadow->index, number);
-	if (!umbra_copy_is_place(&m->copy, &out->st))
+	if (!like.empty)
 		like.len = get_handle(&m->copy, dirfd, name, &u);
 	if (like.len > 0) {
 		like.kind = UMBRA_INODE_HANDLE;
@@ -237,6 +238,6 @@ int umbra_tree_lookup(struct umbra_tree *tree, uint64_t parent, const char *name
 		place = umbra_place_child(v.inode->place, name);
 		return place ? umbra_tell_place(tree, place, parent, out) : -ENOENT;
 	default:
-		return lookup_real(&v, name, out);
+		return v.inode->empty ? -ENOENT : lookup_real(&v, name, out);
 	}
 }

@@ -346,10 +346,10 @@ Test(tree, content_that_is_not_in_the_copy_is_refused)
 Test(tree, a_lost_copy_is_an_error_and_the_others_work)
 {
 	struct umbra_set *set = fake_tree_set(T1, "/a", "/b", NULL);
-	_cleanup_free_ char *away = NULL;
+	_cleanup_free_ char *away = umbra_asprintf("mv ../%s ../away", set->shadows[0]->id.s),
+			    *back = umbra_asprintf("mv ../away ../%s", set->shadows[0]->id.s);
 
 	fake_tree_run(set, 1, "touch f");
-	away = umbra_asprintf("mv ../%s ../away", set->shadows[0]->id.s);
 	fake_tree_run(set, 0, away);
 	_cleanup_tree_ struct umbra_tree *tree = fake_tree_new(false, 0);
 	cr_expect_eq(missing(tree, S1 "/a"), -EIO);
@@ -357,8 +357,7 @@ Test(tree, a_lost_copy_is_an_error_and_the_others_work)
 	expect_names(tree, S1, ". .. a b");
 	walk(tree, S1 "/b/f");
 	/* It may come back: an unplugged disk. */
-	away = umbra_asprintf("mv ../away ../%s", set->shadows[0]->id.s);
-	fake_tree_run(set, 1, away);
+	fake_tree_run(set, 1, back);
 	walk(tree, S1 "/a");
 }
 

@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The mounted tree: what it shows, and umbra mount, umbra umount, mount.umbra, mount -t umbra.
+load helper
+
+tree() {
+	mkdir -p "$T/data/sub" "$T/mnt"
+	echo one >"$T/data/a"
+	echo two >"$T/data/sub/b"
+	umbra create --provider copy "$T/data" >/dev/null
+	TOKEN=$(latest_token)
+}
+
+mounted() {
+	require_fuse
+	tree
+	umbra mount "$T/mnt" "$@" >/dev/null
+	TOP=$T/mnt/$TOKEN$T/data
+	VOLUME=$(cd "$T/mnt/by-volume" && echo *)
+}
+
+umbra_gone() {
+	umbra umount "$T/mnt"
+	! mountpoint -q "$T/mnt"
+}
+
+# The process behind $T/mnt.
+daemon() {
+	local pid
+	for pid in $(processes_here); do
+		[ "$(cat "/proc/$pid/comm")" = mount.umbra ] && echo "$pid"
+	done
+}
+
+@test "the tree has sets, latest and by-volume" {
+	mounted
+	[ "$(ls "$T/mnt")" = "$TOKEN"$'\n'by-volume$'\n'latest ]
+	[ "$(readlink "$T/mnt/latest")" = "$TOKEN" ]
+	[ "$(cat "$TOP/sub/b")" = two ]
+	[ "$(cat "$T/mnt/latest$T/data/a")" = one ]
+	[ "$(cat "$T/mnt/by-volume/$VOLUME/$TOKEN/a")" = one ]
+	[ "$(ls "$TOP")" = a$'\n'sub ]
+	[ "$(stat -c %Y "$T/mnt/$TOKEN")" = "$(umbra list --json |
+		jq -r '.sets[0].timestamp | strptime("@GMT-%Y.%m.%d-%H.%M.%S") | mktime')" ]
+	[ "$(findmnt -no FSTYPE,SOURCE "$T/mnt" | tr -s ' ')" = "fuse.umbra $UMBRA_STATE" ]
+	umbra_gone
+}
+
+@test "a name that is not there stays not there, at every level" {
+	mounted
+	local name
+	for name in x @GMT-2026.01.01-00.00.00 "$TOKEN/x" by-volume/x "by-volume/$VOLUME/x" \
+		"by-volume/$VOLUME/@GMT-2026.01.01-00.00.00" "$TOKEN$T/data/x"; do
+		run ! ls "$T/mnt/$name"
+		[[ $output == *"No such file or directory"* ]]
+	done
+	umbra_gone
+}
+
+@test "a copy is exactly its origin" {
+	require_fuse
+	mkdir "$T/mnt"
+	"$UMBRA_RUN/bin/umbra-hostile" "$T/data"
+	umbra create --provider copy "$T/data" >/dev/null
+	umbra mount "$T/mnt" >/dev/null
+	"$UMBRA_RUN/bin/umbra-compare" "$T/data" "$T/mnt/latest$T/data" --no-atime
+	# Contents were compared, without reading 6 GiB of holes; rsync has no paths beyond PATH_MAX.
+	run -0 rsync -aHAXn --exclude=/beyond --delete --itemize-changes "$T/data/" "$T/mnt/latest$T/data/"
+	[ -z "$output" ]
+	umbra_gone
+}
+
+@test "a copy reached by paths is exactly its origin" {
+	require_fuse
+	mkdir "$T/mnt"
+	"$UMBRA_RUN/bin/umbra-hostile" "$T/data"
+	umbra create --provider copy "$T/data" >/dev/null
+	UMBRA_TEST_PATHS=1 umbra mount "$T/mnt" >/dev/null
+	"$UMBRA_RUN/bin/umbra-compare" "$T/data" "$T/mnt/latest$T/data" --no-atime
+	umbra_gone
+}
+
+@test "a btrfs copy is exactly its origin, nested subvolumes in their places" {
+	require_fuse
+	require_loop_btrfs
+	make_btrfs "$T/vol" 8G
+	"$UMBRA_RUN/bin/umbra-hostile" "$T/vol/tree"
+	btrfs -q subvolume create "$T/vol/tree/nested"
+	echo in >"$T/vol/tree/nested/file"
+	btrfs -q subvolume create "$T/vol/tree/nested/deeper"
+	echo deep >"$T/vol/tree/nested/deeper/file"
+	mkdir "$T/mnt"
+	umbra create "$T/vol" >/dev/null
+	umbra mount "$T/mnt" >/dev/null
+	"$UMBRA_RUN/bin/umbra-compare" "$T/vol/tree" "$T/mnt/latest$T/vol/tree" --no-atime
+	[ "$(cat "$T/mnt/latest$T/vol/tree/nested/deeper/file")" = deep ]
+	# By volume each is alone, and where another was is an empty directory of its own.
+	local token
+	token=$(latest_token)
+	run -0 find "$T/mnt/by-volume" -path "*vol/$token/tree/nested*" -o -path '*nested/*/deeper*'
+	[ "${#lines[@]}" = 2 ]
+	[ -z "$(ls -A "${lines[0]}" "${lines[1]}" | grep -v ':$')" ]
+	[ -z "$(find "$T/mnt/by-volume" -type d -printf '%i\n' | sort | uniq -d)" ]
+	umbra_gone
+}
+
+# Numbers of directories and of files with one link are unique; a listing says the same number.
+unique_numbers() {
+	timeout 60 python3 - "$1" <<'PY'
+import os, sys
+seen, bad = {}, 0
+def walk(path):
+    global bad
+    me = os.lstat(path).st_ino
+    for e in os.scandir(path):
+        st = os.lstat(e.path)
+        if e.inode() != st.st_ino:
+            bad += 1; print("listed as", e.inode(), "is", st.st_ino, e.path)
+        if st.st_ino in seen and (st.st_nlink == 1 or e.is_dir(follow_symlinks=False)):
+            bad += 1; print("same number:", e.path, seen[st.st_ino])
+        seen[st.st_ino] = e.path
+        if e.is_dir(follow_symlinks=False):
+            if os.stat(e.path + "/..").st_ino != me:
+                bad += 1; print("wrong ..:", e.path)
+            walk(e.path)
+walk(sys.argv[1])
+sys.exit(bad > 0)
+PY
+}
+
+@test "inode numbers are unique, as listed, and the same after a remount" {
+	mounted
+	ln "$T/data/a" "$T/data/hard"
+	umbra create --provider copy "$T/data" >/dev/null
+	unique_numbers "$T/mnt"
+	[ "$(stat -c %i "$T/mnt/latest$T/data/a")" = "$(stat -c %i "$T/mnt/latest$T/data/hard")" ]
+	find "$T/mnt" -printf '%i %p\n' | sort >"$T/before"
+	umbra_gone
+	umbra mount "$T/mnt"
+	find "$T/mnt" -printf '%i %p\n' | sort >"$T/after"
+	cmp "$T/before" "$T/after"
+	umbra_gone
+}
+
+assert_silent() {
+	[ -z "$output" ] || { echo "$output" >&2 && false; }
+}
+
+# Every way to change something; prints those that did not fail with EROFS.
+change_everything() {
+	timeout 60 python3 - "$@" <<'PY'
+import errno, os, sys
+top, mnt, token = sys.argv[1:4]
+def fails(what, f, *a, **k):
+    try:
+        r = f(*a, **k)
+        if isinstance(r, int) and what.startswith("open"):
+            os.write(r, b"x")
+        print("done:", what, a)
+    except OSError as e:
+        if e.errno != errno.EROFS:
+            print(what, a, e)
+for d in (mnt, mnt + "/by-volume", mnt + "/" + token, top, top + "/sub"):
+    fails("create", os.open, d + "/new", os.O_CREAT | os.O_WRONLY)
+    fails("mkdir", os.mkdir, d + "/new")
+    fails("mknod", os.mkfifo, d + "/new")
+    fails("symlink", os.symlink, "x", d + "/new")
+    fails("chmod", os.chmod, d, 0o777)
+    fails("chown", os.chown, d, 1, 1)
+    fails("utime", os.utime, d)
+    fails("setxattr", os.setxattr, d, "user.x", b"y")
+    if d != mnt:
+        fails("rename", os.rename, d, d + "2")
+f = top + "/a"
+for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
+    fails("open", os.open, f, flags)
+fails("truncate", os.truncate, f, 0)
+fails("unlink", os.unlink, f)
+fails("unlink", os.unlink, mnt + "/latest")
+fails("rmdir", os.rmdir, top + "/sub")
+fails("rmdir", os.rmdir, mnt + "/" + token)
+fails("rename", os.rename, f, top + "/b")
+fails("link", os.link, f, top + "/b")
+fails("chmod", os.chmod, f, 0o777)
+fails("utime", os.utime, f)
+fails("setxattr", os.setxattr, f, "user.x", b"y")
+fails("removexattr", os.removexattr, f, "user.x")
+PY
+}
+
+@test "whatever would change something is refused: read-only filesystem" {
+	mounted
+	run -0 change_everything "$TOP" "$T/mnt" "$TOKEN"
+	assert_silent
+	run ! bash -c "echo x >'$TOP/new'"
+	run ! fallocate -l 10 "$TOP/a"
+	if [ "$(id -u)" = 0 ]; then
+		mount -i -o remount,rw "$T/mnt"
+		run -0 change_everything "$TOP" "$T/mnt" "$TOKEN"
+		assert_silent
+	fi
+	[ "$(cat "$TOP/a")" = one ]
+	umbra_gone
+}
+
+@test "holes, large offsets, and the space of the store" {
+	require_fuse
+	mkdir "$T/data" "$T/mnt"
+	truncate -s 6G "$T/data/sparse"
+	echo end | dd of="$T/data/sparse" bs=1 seek=5368709120 conv=notrunc status=none
+	umbra create --provider copy "$T/data" >/dev/null
+	umbra mount "$T/mnt" >/dev/null
+	run -0 python3 - "$T/mnt/latest$T/data/sparse" <<'PY'
+import os, sys
+f = os.open(sys.argv[1], os.O_RDONLY)
+at = os.lseek(f, 0, os.SEEK_DATA)
+print(os.pread(f, 3, 5368709120), at > 5000000000, os.lseek(f, 0, os.SEEK_HOLE),
+      os.lseek(f, at, os.SEEK_HOLE) > at)
+PY
+	[ "$output" = "b'end' True 0 True" ]
+	[ "$(stat -fc %b "$T/mnt/latest$T/data")" = "$(stat -fc %b "$T")" ]
+	[ "$(stat -fc %b "$T/mnt")" = "$(stat -fc %b "$T")" ]
+	umbra_gone
+}
+
+@test "a damaged copy is an error at its own directory, the others work" {
+	mounted
+	umbra_gone
+	mkdir "$T/other"
+	echo fine >"$T/other/file"
+	umbra create --provider copy "$T/other" "$T/data" >/dev/null
+	local lost
+	lost=$(umbra list --json | jq -r --arg p "$T/data" \
+		'.sets[-1].volumes[] | select(.path == $p).shadow')
+	mv "$UMBRA_STATE/copies/$lost" "$T/lost"
+	umbra mount "$T/mnt" >/dev/null
+	run ! ls "$T/mnt/latest$T/data"
+	[[ $output == *"Input/output error"* ]]
+	run ! ls "$T/mnt/by-volume/$VOLUME/$(readlink "$T/mnt/latest")"
+	[[ $output == *"Input/output error"* ]]
+	[ "$(cat "$T/mnt/latest$T/other/file")" = fine ]
+	[ "$(cat "$TOP/a")" = one ]
+	mv "$T/lost" "$UMBRA_STATE/copies/$lost"
+	[ "$(cat "$T/mnt/latest$T/data/a")" = one ]
+	umbra_gone
+}
+
+@test "names are refused as mount points with the reason" {
+	require_fuse
+	tree
+	ln -s mnt "$T/link"
+	run umbra mount "$T/none"
+	assert_error 1 "'$T/none' does not exist"
+	run umbra mount "$T/data/a"
+	assert_error 1 "'$T/data/a' is not a directory"
+	run umbra mount "$UMBRA_STATE/copies"
+	assert_error 1 "lies in umbra's own state directory"
+	run umbra mount "$T"
+	assert_error 1 "would hide umbra's state directory '$UMBRA_STATE'"
+	run umbra mount /proc
+	assert_error 1 "'/proc' is a mount point already, of proc \(proc\)|would hide what is mounted"
+	umbra mount "$T/link"
+	mountpoint -q "$T/mnt"
+	run umbra mount "$T/mnt"
+	assert_error 1 "the shadow copies are mounted on '$T/mnt' already"
+	run umbra mount "$T/mnt/latest"
+	assert_error 1 "lies in a tree of shadow copies itself"
+	run umbra --state "$T/other" mount "$T/mnt"
+	assert_error 1 "of another state directory mounted on it, '$UMBRA_STATE'"
+	umbra umount "$T/link"
+	! mountpoint -q "$T/mnt"
+	rm -r "$T/other" 2>/dev/null || true
+}
+
+# A process that has a file open there.
+use() {
+	sleep 60 <"$TOP/a" 3>&- 4>&- &
+	USING=$!
+	eventually [ "/proc/$USING/fd/0" -ef "$TOP/a" ]
+}
+
+@test "umount refuses what is no tree, says who uses it, and can be lazy" {
+	mounted
+	run umbra umount "$T/data"
+	assert_error 1 "no tree of shadow copies is mounted on '$T/data'"
+	run umbra umount /proc
+	assert_error 1 "is no tree of shadow copies but proc"
+	use
+	run umbra umount "$T/mnt"
+	kill "$USING"
+	wait "$USING" || true
+	assert_error 1 "the tree on '$T/mnt' is in use by sleep \(pid [0-9]+\)"
+	use
+	umbra umount --lazy "$T/mnt"
+	! mountpoint -q "$T/mnt"
+	kill "$USING"
+	wait "$USING" || true
+}
+
+@test "mount and umount print JSON" {
+	require_fuse
+	tree
+	umbra mount --json "$T/mnt" | jq -e --arg d "$T/mnt" --arg s "$UMBRA_STATE" \
+		'. == {mounted: $d, state_dir: $s}'
+	umbra umount --json "$T/mnt" | jq -e --arg d "$T/mnt" '. == {unmounted: $d}'
+}
+
+@test "options: what mount(8) says is accepted, what nobody knows is refused" {
+	require_fuse
+	tree
+	mount.umbra "$UMBRA_STATE" "$T/mnt" -n -o \
+		rw,ro,nosuid,nodev,noexec,noatime,_netdev,noauto,defaults,nofail,x-systemd.automount
+	[[ $(findmnt -no OPTIONS "$T/mnt") == *noexec* ]]
+	umbra_gone
+	run mount.umbra umbra "$T/mnt" -o ro,bogus
+	assert_error 2 "there is no mount option 'bogus'"
+	run mount.umbra umbra "$T/mnt" -o suid
+	assert_error 2 "always nosuid and nodev"
+	mount.umbra umbra "$T/mnt" -s -o bogus
+	umbra_gone
+	run mount.umbra umbra
+	assert_error 2 "give what to mount"
+	run mount.umbra device "$T/mnt"
+	assert_error 2 "'device' is not a path"
+	run mount.umbra "$T/x" "$T/mnt" -o "state=$T/y"
+	assert_error 2 "say different things"
+	run -0 mount.umbra -f umbra "$T/mnt"
+	! mountpoint -q "$T/mnt"
+	mkdir "$T/a,b"
+	umbra --state "$T/a,b/state" mount "$T/mnt"
+	[ "$(findmnt -no SOURCE "$T/mnt")" = "$T/a,b/state" ]
+	umbra_gone
+	mount.umbra umbra "$T/mnt" -o "state=$T/a\\,b/state"
+	[ "$(findmnt -no SOURCE "$T/mnt")" = "$T/a,b/state" ]
+	umbra_gone
+}
+
+@test "the state directory is made, so that later sets are seen" {
+	require_fuse
+	mkdir "$T/mnt" "$T/data"
+	umbra mount "$T/mnt"
+	[ "$(ls "$T/mnt")" = by-volume ]
+	umbra create --provider copy "$T/data"
+	[ -d "$T/mnt/latest$T/data" ]
+	umbra_gone
+}
+
+@test "mount -t umbra and lines of fstab" {
+	require_root
+	require_fuse
+	tree
+	[ ! -e /sbin/mount.umbra ] || unable "/sbin/mount.umbra is there already"
+	printf '#!/bin/sh\nexec %q "$@"\n' "$UMBRA_RUN/bin/mount.umbra" >"$T/helper"
+	chmod 755 "$T/helper"
+	ln -s "$T/helper" /sbin/mount.umbra
+	timeout 20 mount -t umbra "$UMBRA_STATE" "$T/mnt" 3>&- 4>&- || FAILED=1
+	cat "$T/mnt/latest$T/data/a" || FAILED=1
+	umount "$T/mnt" || FAILED=1
+	echo "umbra $T/mnt umbra state=$UMBRA_STATE,noauto,nofail,_netdev,x-test 0 0" >"$T/fstab"
+	timeout 20 mount -T "$T/fstab" "$T/mnt" 3>&- 4>&- || FAILED=1
+	cat "$T/mnt/latest$T/data/a" || FAILED=1
+	umount "$T/mnt" || FAILED=1
+	run timeout 20 mount -t umbra -o bogus "$UMBRA_STATE" "$T/mnt"
+	rm /sbin/mount.umbra
+	[ "$status" != 0 ]
+	[[ $output == *"no mount option 'bogus'"* ]]
+	[ -z "${FAILED:-}" ]
+}
+
+@test "a killed daemon: an error, then unmounted or mounted again" {
+	mounted
+	kill -9 "$(daemon)"
+	eventually bash -c "! stat -f '$T/mnt' 2>/dev/null"
+	run ! stat -f "$T/mnt"
+	[[ $output == *"not connected"* ]]
+	umbra umount "$T/mnt"
+	! mountpoint -q "$T/mnt"
+	umbra mount "$T/mnt"
+	[ "$(cat "$TOP/a")" = one ]
+	kill -9 "$(daemon)"
+	eventually bash -c "! stat -f '$T/mnt' 2>/dev/null"
+	umbra mount "$T/mnt"
+	[ "$(cat "$TOP/a")" = one ]
+	[ "$(grep -c " $T/mnt " /proc/self/mountinfo)" = 1 ]
+	umbra create --provider copy "$T/data" # removes the sockets of the dead
+	umbra_gone
+}
+
+@test "SIGTERM unmounts; so does SIGINT in the foreground" {
+	mounted
+	kill "$(daemon)"
+	eventually bash -c "! mountpoint -q '$T/mnt'"
+	mount.umbra --foreground "$UMBRA_STATE" "$T/mnt" &
+	eventually mountpoint -q "$T/mnt"
+	eventually test -e "$TOP/a"
+	kill -INT "$(daemon)"
+	wait $!
+	! mountpoint -q "$T/mnt"
+	[ -z "$(ls "$UMBRA_STATE/mounts")" ]
+}
+
+@test "the daemon keeps no directory, terminal or mount of its caller busy" {
+	mounted
+	local pid
+	pid=$(daemon)
+	[ "$(readlink "/proc/$pid/cwd")" = / ]
+	[ "$(readlink "/proc/$pid/fd/0" "/proc/$pid/fd/1" "/proc/$pid/fd/2" | sort -u)" = /dev/null ]
+	umbra_gone
+}
+
+@test "a walk over 100000 files with 300 descriptors, by handle and by path" {
+	require_fuse
+	mkdir "$T/data" "$T/mnt"
+	python3 - "$T/data" <<'PY'
+import os, sys
+for i in range(1000):
+    d = "%s/%d/%d" % (sys.argv[1], i % 25, i)
+    os.makedirs(d)
+    for k in range(100):
+        os.close(os.open("%s/%d" % (d, k), os.O_CREAT))
+PY
+	umbra create --provider copy "$T/data" >/dev/null
+	local mode
+	for mode in UMBRA_TEST_HANDLES UMBRA_TEST_PATHS; do
+		env "$mode=1" prlimit --nofile=300:300 "$UMBRA_RUN/bin/mount.umbra" "$UMBRA_STATE" \
+			"$T/mnt" 3>&- 4>&-
+		[ "$(timeout 60 find "$T/mnt/latest" -L -type f | wc -l)" = 100000 ] ||
+			[ "$(timeout 60 find "$T/mnt/latest/" -type f | wc -l)" = 100000 ]
+		[ "$(ls "/proc/$(daemon)/fd" | wc -l)" -lt 300 ]
+		umbra_gone
+	done
+}
