@@ -57,7 +57,9 @@ int umbra_mounts_listen(int state_fd, char **name_out, int *fd_out, struct umbra
 
 void umbra_mounts_close(int state_fd, const char *name, int fd)
 {
-	_cleanup_close_ int dirfd = open_dir(state_fd);
+	/* Not made when it is gone: somebody may be deleting the whole state. */
+	_cleanup_close_ int dirfd =
+		openat(state_fd, DIR_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (dirfd >= 0)
 		unlinkat(dirfd, name, 0);

@@ -22,16 +22,19 @@
 #define WHEN                1600000000
 
 /* Sizes at each tenth of the files of a Debian /usr, bytes; between them it is linear. */
-static const double sizes[] = {0, 230, 640, 1200, 2000, 3100, 4700, 7500, 13000, 30000, 2000000};
+#define TENTHS 10
+static const double sizes[TENTHS + 1] = {0,    230,  640,   1200,  2000,   3100,
+					 4700, 7500, 13000, 30000, 2000000};
 
 static double any_size(uint64_t *state)
 {
 	double u = (double)(fill_next(state) >> 11) / (double)(1ULL << 53);
-	double place = u * (UMBRA_ARRAY_SIZE(sizes) - 1), part = place - (double)(size_t)place;
+	double place = u * TENTHS;
 	size_t i = (size_t)place;
+	double part = place - (double)i;
 
 	/* The last tenth falls off steeply. */
-	if (i == UMBRA_ARRAY_SIZE(sizes) - 2)
+	if (i == TENTHS - 1)
 		part = part * part * part * part * part * part * part * part;
 	return sizes[i] + part * (sizes[i + 1] - sizes[i]);
 }

@@ -59,7 +59,7 @@ void rig_end(void)
 	rig_run("rm -rf '%s'", dir);
 }
 
-static int shell(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0))) static int shell(const char *fmt, va_list ap)
 {
 	_cleanup_free_ char *text = NULL, *cmd = NULL;
 

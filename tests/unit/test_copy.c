@@ -177,7 +177,6 @@ Test(copy, what_changes_through_a_mapping_is_seen)
 Test(copy, past_the_link_limit_a_new_file_begins)
 {
 	struct umbra_shadow *first, *second, *third;
-	_cleanup_free_ char *more = NULL;
 	int i, r = 0;
 
 	rig_run("cd origin && echo data >file && echo l >l1 && ln l1 l2");

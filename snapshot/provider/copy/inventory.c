@@ -110,7 +110,7 @@ int umbra_inventory_create(int dirfd, const char *id, struct umbra_inventory_wri
 		return -ENOMEM;
 	w->dirs = -1;
 	w->end = sizeof(struct header);
-	strcpy(w->id, id);
+	memcpy(w->id, id, sizeof(w->id));
 	w->blocks = openat(dirfd, UMBRA_INVENTORY_NAME, flags, 0600);
 	if (w->blocks < 0)
 		return -errno;

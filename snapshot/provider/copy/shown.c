@@ -64,7 +64,7 @@ int umbra_shown_create(int dirfd, const char *id, struct umbra_shown_writer **ou
 	w->run = calloc(RUN_ENTRIES, sizeof(*w->run));
 	if (!w->run)
 		return -ENOMEM;
-	strcpy(w->id, id);
+	memcpy(w->id, id, sizeof(w->id));
 	w->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
 	if (w->dirfd < 0)
 		return -errno;
