@@ -17,16 +17,16 @@
 
 #define USER 4711
 
-static char dir[64];
+static char dir[PATH_MAX];
 static char *origin, *state;
 static int state_fd = -1;
 static struct umbra_set *sets[64];
 static size_t n_sets;
 static const struct umbra_provider *provider;
 
-static void begin(const char *template)
+static void begin(const char *below)
 {
-	strcpy(dir, template);
+	snprintf(dir, sizeof(dir), "%s/umbra-copy-XXXXXX", below);
 	cr_assert_not_null(mkdtemp(dir));
 	cr_assert_eq(chmod(dir, 0755), 0);
 	provider = umbra_provider_find("copy");
@@ -37,13 +37,14 @@ static void begin(const char *template)
 
 void rig_begin(void)
 {
-	begin("/tmp/umbra-copy-XXXXXX");
+	const char *below = getenv("UMBRA_TEST_DIR");
+
+	begin(below ? below : "/tmp");
 }
 
 void rig_begin_in_memory(void)
 {
-	begin(access("/dev/shm", W_OK) == 0 ? "/dev/shm/umbra-copy-XXXXXX"
-					    : "/tmp/umbra-copy-XXXXXX");
+	begin(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 }
 
 void rig_end(void)

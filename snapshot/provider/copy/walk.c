@@ -9,7 +9,7 @@
 #include "common/util.h"
 
 #define THREADS_MAX    8
-#define OPEN_MAX       256
+#define OPEN_MAX       512
 #define FDS_FOR_OTHERS 64
 #define THREAD_STACK   (512 * 1024)
 
