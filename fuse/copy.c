@@ -62,6 +62,7 @@ static void list_remove(struct umbra_copy *copy)
 static void close_root(struct umbra_copy *copy)
 {
 	umbra_fds_drop(copy->all->fds, (int)copy->shadow->index);
+	umbra_streams_drop(copy->all->streams, (int)copy->shadow->index);
 	copy->root = umbra_root_close(copy->root);
 }
 
@@ -144,6 +145,7 @@ static int open_root(struct umbra_copy *copy)
 
 	if (out_of_fds(r)) {
 		umbra_fds_drop(all->fds, -1);
+		umbra_streams_drop(all->streams, -1);
 		close_some(all, INT64_MAX, 0);
 		r = all->open(all->arg, copy->shadow, &root, &err);
 	}

@@ -11,6 +11,7 @@
 
 #include "fuse/fds.h"
 #include "fuse/numbers.h"
+#include "fuse/streams.h"
 #include "snapshot/snapshot.h"
 
 /* Opens a copy; what umbra_engine_open_shadow() does, and tests replace. */
@@ -21,10 +22,11 @@ typedef int (*umbra_open_shadow_fn)(void *arg, const struct umbra_shadow *shadow
 struct umbra_copies {
 	umbra_open_shadow_fn open;
 	void *arg;
-	struct umbra_fds *fds; /* of things in copies; borrowed */
-	bool paths;            /* do as if no handles worked */
-	size_t max;            /* open ones; more only while they are in use */
-	pthread_mutex_t lock;  /* guards what follows; taken after a copy's lock */
+	struct umbra_fds *fds; /* of things in copies; borrowed, as is the next */
+	struct umbra_streams *streams;
+	bool paths;           /* do as if no handles worked */
+	size_t max;           /* open ones; more only while they are in use */
+	pthread_mutex_t lock; /* guards what follows; taken after a copy's lock */
 	struct umbra_copy *opened;
 	size_t n_opened;
 };

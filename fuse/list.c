@@ -16,10 +16,14 @@ enum { AFTER_SELF = 1, AFTER_UP, FIRST };
  * ones but for its end; the names that only we put there come after those. */
 #define OURS (INT64_MAX - 2 * UMBRA_SET_VOLUMES_MAX)
 
+static bool is_ours(int64_t at)
+{
+	return at > OURS && at < INT64_MAX;
+}
+
 struct listing {
 	struct umbra_visit v;
 	int64_t at;
-	size_t size;
 	bool attributes;
 	umbra_emit_fn emit;
 	void *arg;
@@ -185,8 +189,8 @@ static int list_ours(struct listing *l, int fd)
 	size_t i;
 	int r = 0;
 
-	for (i = l->at > OURS && l->at < INT64_MAX ? (size_t)(l->at - OURS) : 0;
-	     r == 0 && i < place->n_children; i++) {
+	for (i = is_ours(l->at) ? (size_t)(l->at - OURS) : 0; r == 0 && i < place->n_children;
+	     i++) {
 		child = place->children[i];
 		if (fstatat(fd, child->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 			continue;
@@ -195,42 +199,32 @@ static int list_ours(struct listing *l, int fd)
 	return 0;
 }
 
-/* Attributes make an answer's entry some five times as long as the store's own. */
-static size_t buffer_size(const struct listing *l, size_t max)
+/* 1: no room for more; 0: the end. A name that had no room comes again. */
+static int list_store(struct listing *l, struct umbra_stream *stream)
 {
-	size_t size = l->attributes ? l->size / 5 : l->size;
-
-	if (size < sizeof(struct dirent64))
-		size = sizeof(struct dirent64);
-	return size < max ? size : max;
-}
-
-static int list_store(struct listing *l, int fd)
-{
-	_Alignas(struct dirent64) char buf[32768];
-	size_t size = buffer_size(l, sizeof(buf));
 	const struct dirent64 *d;
-	ssize_t n, at;
+	ssize_t n;
 
-	if (l->at > 0 && lseek(fd, l->at, SEEK_SET) < 0)
-		return -errno;
 	for (;;) {
-		n = getdents64(fd, buf, size);
+		for (; stream->used < stream->len; stream->used += d->d_reclen) {
+			d = (const void *)(stream->buf + stream->used);
+			if (emit_name(l, stream->fd, d))
+				return 1;
+			stream->at = d->d_off;
+		}
+		n = getdents64(stream->fd, stream->buf, sizeof(stream->buf));
 		if (n <= 0)
 			return n < 0 ? -errno : 0;
-		for (at = 0; at < n; at += d->d_reclen) {
-			d = (const void *)(buf + at);
-			if (emit_name(l, fd, d))
-				return 1;
-		}
+		stream->used = 0;
+		stream->len = (size_t)n;
 	}
 }
 
-static int list_real(struct listing *l)
+static int new_stream(struct listing *l, struct umbra_stream **out)
 {
-	_cleanup_close_ int fd = -1;
+	struct umbra_stream *stream;
 	uint64_t ino;
-	int r = umbra_visit_ino(&l->v, &ino);
+	int fd, r = umbra_visit_ino(&l->v, &ino);
 
 	if (r == 0)
 		r = umbra_root_check(l->v.root, ino);
@@ -239,18 +233,45 @@ static int list_real(struct listing *l)
 	fd = umbra_visit_open(&l->v, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
-	if (r == 0 && (l->at < OURS || l->at == INT64_MAX))
-		r = list_store(l, fd);
+	stream = umbra_stream_new(l->v.inode->id, fd);
+	if (!stream)
+		return -ENOMEM;
+	if (l->at > 0 && !is_ours(l->at) && lseek(fd, l->at, SEEK_SET) < 0) {
+		r = -errno;
+		umbra_stream_free(stream);
+		return r;
+	}
+	stream->at = l->at;
+	*out = stream;
+	return 0;
+}
+
+static int list_real(struct listing *l)
+{
+	struct umbra_streams *streams = l->v.tree->streams;
+	bool ours = is_ours(l->at);
+	struct umbra_stream *stream = umbra_streams_take(streams, l->v.inode->id, l->at);
+	int r = 0;
+
+	if (!stream)
+		r = new_stream(l, &stream);
+	if (r < 0)
+		return r;
+	if (!ours)
+		r = list_store(l, stream);
 	if (r == 0 && l->v.inode->place)
-		r = list_ours(l, fd);
+		r = list_ours(l, stream->fd);
+	if (r > 0 && !ours)
+		umbra_streams_keep(streams, stream);
+	else
+		umbra_stream_free(stream);
 	return r < 0 ? r : 0;
 }
 
-int umbra_tree_list(struct umbra_tree *tree, uint64_t id, int64_t at, size_t size, bool attributes,
+int umbra_tree_list(struct umbra_tree *tree, uint64_t id, int64_t at, bool attributes,
 		    umbra_emit_fn emit_fn, void *arg)
 {
-	struct listing l = {
-		.at = at, .size = size, .attributes = attributes, .emit = emit_fn, .arg = arg};
+	struct listing l = {.at = at, .attributes = attributes, .emit = emit_fn, .arg = arg};
 	int r = umbra_visit_begin(tree, id, &l.v);
 
 	if (r < 0)

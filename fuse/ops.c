@@ -217,7 +217,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 	int r = -ENOMEM;
 
 	if (a.buf)
-		r = umbra_tree_list(tree_of(req), ino, off, size, plus, add_entry, &a);
+		r = umbra_tree_list(tree_of(req), ino, off, plus, add_entry, &a);
 	/* What was told already cannot be taken back: an error waits for the next call. */
 	if (r < 0 && a.used == 0)
 		fuse_reply_err(req, -r);

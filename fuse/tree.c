@@ -48,10 +48,13 @@ static int init(struct umbra_tree *tree, const struct umbra_tree_options *o)
 	umbra_layout_init(&tree->layout, &tree->copies);
 	tree->state_dir = strdup(o->state_dir);
 	tree->fds = umbra_fds_new(fds);
+	tree->streams = umbra_streams_new();
 	tree->inodes = umbra_inodes_new();
-	if (!tree->state_dir || !tree->fds || !tree->inodes || add_fixed(tree) < 0)
+	if (!tree->state_dir || !tree->fds || !tree->streams || !tree->inodes ||
+	    add_fixed(tree) < 0)
 		return -ENOMEM;
 	tree->copies.fds = tree->fds;
+	tree->copies.streams = tree->streams;
 	tree->state_fd = open(tree->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return 0;
 }
@@ -83,6 +86,7 @@ struct umbra_tree *umbra_tree_free(struct umbra_tree *tree)
 		umbra_shown_unref(tree->closing[--tree->n_closing]);
 	free(tree->closing);
 	umbra_layout_finish(&tree->layout);
+	umbra_streams_free(tree->streams);
 	umbra_fds_free(tree->fds);
 	umbra_copies_finish(&tree->copies);
 	umbra_close(tree->state_fd);

@@ -61,8 +61,8 @@ struct umbra_dirent {
 /* 0: taken; 1: no room, stop before this one (which he was then not told of). */
 typedef int (*umbra_emit_fn)(void *arg, const struct umbra_dirent *entry);
 
-/* From at (0: the beginning). size: bytes that the answer has room for, a hint. */
-int umbra_tree_list(struct umbra_tree *tree, uint64_t id, int64_t at, size_t size, bool attributes,
+/* From at (0: the beginning). */
+int umbra_tree_list(struct umbra_tree *tree, uint64_t id, int64_t at, bool attributes,
 		    umbra_emit_fn emit, void *arg);
 
 /* A regular file's descriptor for reading, in use until umbra_tree_close(). */

@@ -58,6 +58,7 @@ static int open_any(const struct umbra_visit *v, int dirfd, const char *name, co
 	if (r != -EMFILE && r != -ENFILE)
 		return r;
 	umbra_fds_drop(v->tree->fds, -1);
+	umbra_streams_drop(v->tree->streams, -1);
 	umbra_copies_close_idle(&v->tree->copies, 0);
 	return open_once(v, dirfd, name, handle, flags);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "fuse/inodes.h"
+#include "fuse/streams.h"
 #include "fuse/tree.h"
 
 struct umbra_tree {
@@ -13,6 +14,7 @@ struct umbra_tree {
 	struct umbra_copies copies;
 	struct umbra_layout layout;
 	struct umbra_fds *fds;
+	struct umbra_streams *streams;
 	struct umbra_inodes *inodes;
 	/* Deleted sets that were still read when they had to be closed; umbra_tree_update()'s. */
 	struct umbra_shown **closing;

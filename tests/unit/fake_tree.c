@@ -201,7 +201,7 @@ char *fake_tree_names(struct umbra_tree *tree, uint64_t id, size_t at_once)
 	do {
 		n.left = at_once;
 		n.any = false;
-		r = umbra_tree_list(tree, id, n.next, at_once * 160, true, take, &n);
+		r = umbra_tree_list(tree, id, n.next, true, take, &n);
 		if (r < 0)
 			return umbra_asprintf("error %d", r);
 	} while (n.any);

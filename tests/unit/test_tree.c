@@ -260,7 +260,7 @@ static size_t compare(struct umbra_tree *tree, uint64_t id, uint64_t up, bool at
 	struct umbra_entry e;
 	size_t dirs = 1;
 
-	cr_assert_eq(umbra_tree_list(tree, id, 0, 65536, attributes, see, &s), 0);
+	cr_assert_eq(umbra_tree_list(tree, id, 0, attributes, see, &s), 0);
 	cr_expect_eq(s.self, id);
 	cr_expect_eq(s.up, up);
 	for (size_t i = 0; i < s.n; i++) {

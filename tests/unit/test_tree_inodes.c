@@ -124,7 +124,7 @@ static void forgetting(bool paths)
 	fake_tree_run(set, 0, "mkdir -p d/e; touch d/e/f; for i in $(seq 1000); do : >$i; done");
 	_cleanup_tree_ struct umbra_tree *tree = fake_tree_new(paths, 2);
 	cr_assert_eq(fake_tree_walk(tree, S1 "/a", &a), 0);
-	cr_assert_eq(umbra_tree_list(tree, a.id, 0, 65536, true, keep, &told), 0);
+	cr_assert_eq(umbra_tree_list(tree, a.id, 0, true, keep, &told), 0);
 	cr_expect_eq(told.n, 1001);
 	cr_expect_eq(inodes(tree), 3 + 1001);
 	cr_assert_eq(umbra_tree_lookup(tree, a.id, "d", &way[0]), 0);
