@@ -111,7 +111,7 @@ void hostile_types(struct hostile *h, int dir)
 	must(mknodat(dir, "null", S_IFCHR | 0666, makedev(1, 3)), "mknod", "null");
 	must(mknodat(dir, "whiteout", S_IFCHR, makedev(0, 0)), "mknod", "whiteout");
 	must(mknodat(dir, "block", S_IFBLK | 0600, makedev(7, 0)), "mknod", "block");
-	must(mknodat(dir, "high", S_IFBLK | 0600, makedev(4095, 1048575)), "mknod", "high");
+	must(mknodat(dir, "high", S_IFBLK | 0600, makedev(511, 262143)), "mknod", "high");
 }
 
 static void deep(struct hostile *h, int dir, size_t length)

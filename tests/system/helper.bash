@@ -323,7 +323,7 @@ make_filesystem() {
 	image=$(mktemp "$T/.image/$type.XXXXXX")
 	truncate -s "$size" "$image"
 	case $type in
-	btrfs) mkfs.btrfs -q "$@" "$image" ;;
+	btrfs) mkfs.btrfs -q "$@" "$image" >/dev/null ;;
 	ext4) mkfs.ext4 -q -F -E lazy_itable_init=1,nodiscard "$@" "$image" ;;
 	xfs) mkfs.xfs -q -K "$@" "$image" ;;
 	*) "mkfs.$type" "$@" "$image" ;;
