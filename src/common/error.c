@@ -72,22 +72,56 @@ enum umbra_code umbra_code_from_errno(int errnum)
 	}
 }
 
+#define RAW_MAX 8192 /* two of the longest paths */
+
+/* Of a text that is too long the middle is left out: its end says why. */
+static void put(struct umbra_error *err, const char *raw)
+{
+	const size_t half = sizeof(err->text) / 2 - sizeof("…");
+	char shown[RAW_MAX * 4];
+	size_t len, head = half, tail;
+
+	umbra_text_printable(raw, shown, sizeof(shown));
+	len = strlen(shown);
+	if (len < sizeof(err->text)) {
+		memcpy(err->text, shown, len + 1);
+		return;
+	}
+	tail = len - half;
+	while ((shown[head] & 0xc0) == 0x80)
+		head--;
+	while ((shown[tail] & 0xc0) == 0x80)
+		tail++;
+	snprintf(err->text, sizeof(err->text), "%.*s…%s", (int)head, shown, shown + tail);
+}
+
+/* raw has fmt; ": " and what more says follow, whole. */
+static void put_with(struct umbra_error *err, char raw[RAW_MAX], const char *more)
+{
+	size_t len = strlen(raw), room = RAW_MAX - 1 - strlen(": ") - strlen(more);
+
+	if (len > room)
+		len = room;
+	snprintf(raw + len, RAW_MAX - len, ": %s", more);
+	put(err, raw);
+}
+
 __attribute__((format(printf, 5, 0))) static void record(struct umbra_error *err,
 							 enum umbra_code code, int errnum,
 							 const char *suffix, const char *fmt,
 							 va_list ap)
 {
-	char raw[UMBRA_ERROR_MAX];
-	int n;
+	char raw[RAW_MAX] = "";
 
 	if (!err)
 		return;
 	err->code = code;
 	err->errnum = abs(errnum);
-	n = vsnprintf(raw, sizeof(raw), fmt, ap);
-	if (suffix && n >= 0 && (size_t)n < sizeof(raw))
-		snprintf(raw + n, sizeof(raw) - (size_t)n, ": %s", suffix);
-	umbra_text_printable(raw, err->text, sizeof(err->text));
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	if (suffix)
+		put_with(err, raw, suffix);
+	else
+		put(err, raw);
 }
 
 int umbra_fail(struct umbra_error *err, enum umbra_code code, int errnum, const char *fmt, ...)
@@ -117,21 +151,15 @@ int umbra_oom(struct umbra_error *err)
 
 int umbra_wrap(struct umbra_error *err, int r, const char *fmt, ...)
 {
-	char raw[UMBRA_ERROR_MAX];
-	struct umbra_error inner;
-	size_t used;
+	char raw[RAW_MAX] = "", inner[UMBRA_ERROR_MAX];
 	va_list ap;
 
 	if (!err)
 		return r;
-	inner = *err;
+	memcpy(inner, err->text, sizeof(inner));
 	va_start(ap, fmt);
 	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
-	/* The inner text was made printable when it was recorded; only the new words are not. */
-	umbra_text_printable(raw, err->text, sizeof(err->text));
-	used = strlen(err->text);
-	if (snprintf(err->text + used, sizeof(err->text) - used, ": %s", inner.text) < 0)
-		err->text[used] = '\0';
+	put_with(err, raw, inner); /* what was made printable stays as it is when it is again */
 	return r;
 }

@@ -106,3 +106,33 @@ Test(path, below)
 	cr_assert_null(umbra_path_below("/ab", "/a"));
 	cr_assert_null(umbra_path_below("/", "/a"));
 }
+
+/* Characters of three bytes, so that a cut anywhere hits the middle of one. */
+static void long_path(char *path, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i + 3 < size; i += 3)
+		memcpy(path + i, "\xe2\x82\xac", 3);
+	path[i] = '\0';
+}
+
+Test(error, long_names_do_not_hide_the_reason)
+{
+	struct umbra_error err;
+	char path[4096];
+
+	long_path(path, sizeof(path));
+	for (size_t shift = 0; shift < 8; shift++) {
+		umbra_fail_errno(&err, ENOSPC, "writing %.*s'%s'", (int)shift, "12345678", path);
+		cr_assert_not_null(strstr(err.text, strerror(ENOSPC)));
+		for (int i = 0; i < 3; i++) {
+			umbra_wrap(&err, -ENOSPC, "%.*s'%s'", (int)shift, "12345678", path);
+			cr_assert_not_null(strstr(err.text, strerror(ENOSPC)));
+			cr_assert(umbra_text_is_utf8(err.text, strlen(err.text)));
+		}
+	}
+	umbra_fail(&err, UMBRA_E_NOT_FOUND, ENOENT, "'%s' does not exist", path);
+	cr_assert_not_null(strstr(err.text, "' does not exist"));
+	cr_assert(umbra_text_is_utf8(err.text, strlen(err.text)));
+}
