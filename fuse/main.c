@@ -244,6 +244,7 @@ int main(int argc, char **argv)
 	struct umbra_error err = {0};
 	int r;
 
+	umbra_hold_standard_fds();
 	setlocale(LC_ALL, "");
 	umbra_log_init("mount.umbra", UMBRA_LOG_INFO);
 	fuse_set_log_func(note_fuse);

@@ -126,6 +126,7 @@ int main(int argc, char **argv)
 	struct umbra_cli cli = {0};
 	int at = 1;
 
+	umbra_hold_standard_fds();
 	setlocale(LC_ALL, "");
 	umbra_log_init("umbra", UMBRA_LOG_INFO);
 	if (argc > 2 && strcmp(argv[1], "--state") == 0) {

@@ -142,6 +142,36 @@ int umbra_fsync_dir(int dirfd)
 	return fsync(dirfd) < 0 ? -errno : 0;
 }
 
+void umbra_hold_standard_fds(void)
+{
+	int fd;
+
+	do /* without O_CLOEXEC: what we start has them too */
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	umbra_close(fd);
+}
+
+int umbra_open_real(const char *path, int flags)
+{
+	const int through = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	bool root = strcmp(path, "/") == 0;
+	_cleanup_free_ char *copy = strdup(path + 1);
+	char *at = root ? NULL : copy, *name;
+	int fd, next;
+
+	if (!copy)
+		return -ENOMEM;
+	flags |= O_NOFOLLOW | O_CLOEXEC;
+	fd = open("/", root ? flags : through);
+	while (fd >= 0 && (name = strsep(&at, "/"))) {
+		next = openat(fd, name, at ? through : flags);
+		umbra_close(fd);
+		fd = next;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
 size_t umbra_raise_nofile(void)
 {
 	struct rlimit lim;

@@ -90,6 +90,19 @@ int umbra_open_dir_make(int dirfd, const char *name, mode_t mode);
 /* mkdir and the like are not durable until their directory is. 0 or -errno. */
 int umbra_fsync_dir(int dirfd);
 
+/*
+ * At the start of a program: those of descriptors 0 to 2 that are closed become /dev/null, so that
+ * no file or socket of ours gets a number that messages are written to.
+ */
+void umbra_hold_standard_fds(void);
+
+/*
+ * Opens an absolute, clean path none of whose components is a symbolic link: for a path that was
+ * resolved before and that somebody may have put a link into since. A descriptor, or -errno
+ * (-ENOTDIR or -ELOOP where a link is). flags as for open(2).
+ */
+int umbra_open_real(const char *path, int flags);
+
 /* Raises the soft RLIMIT_NOFILE to the hard one. Returns the limit in force. */
 size_t umbra_raise_nofile(void);
 

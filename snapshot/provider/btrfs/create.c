@@ -31,11 +31,12 @@ UMBRA_DEFINE_CLEANUP(struct work *, work, free_work)
 static int open_source(const char *path, struct umbra_btrfs_subvolume *origin,
 		       struct umbra_error *err)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* Somebody may have put a link to another one into the path since it was resolved. */
+	_cleanup_close_ int fd = umbra_open_real(path, O_RDONLY | O_DIRECTORY);
 	int r;
 
 	if (fd < 0)
-		return umbra_fail_errno(err, errno, "cannot open subvolume '%s'", path);
+		return umbra_fail_errno(err, fd, "cannot open subvolume '%s'", path);
 	if (!umbra_btrfs_is_subvolume(fd))
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "'%s' is not a btrfs subvolume any more", path);

@@ -18,10 +18,10 @@ int umbra_btrfs_root_of(const struct umbra_volume *volume, char **path, int *fd_
 	if (!p)
 		return umbra_oom(err);
 	for (;;) {
-		_cleanup_close_ int fd = open(p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		_cleanup_close_ int fd = umbra_open_real(p, O_RDONLY | O_DIRECTORY);
 
 		if (fd < 0)
-			return umbra_fail_errno(err, errno, "cannot open '%s'", p);
+			return umbra_fail_errno(err, fd, "cannot open '%s'", p);
 		if (!umbra_btrfs_is(fd))
 			return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
 					  "'%s' is not on btrfs", p);
@@ -91,7 +91,7 @@ static char *join(const char *dir, const char *name)
 /* Is the subvolume what path shows, or has something else been mounted over it? */
 static bool visible(const char *path, const struct umbra_btrfs_subvolume *subvolume)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd = umbra_open_real(path, O_RDONLY | O_DIRECTORY);
 	struct umbra_btrfs_subvolume there;
 
 	return fd >= 0 && umbra_btrfs_is_subvolume(fd) && umbra_btrfs_subvolume(fd, &there) == 0 &&

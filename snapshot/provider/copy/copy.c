@@ -52,8 +52,10 @@ static int open_origin(const struct umbra_member *m, struct umbra_error *err)
 				  "'%s' lies inside umbra's own state directory '%s', which is "
 				  "never copied",
 				  path, m->state_dir);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? umbra_fail_errno(err, errno, "cannot read '%s'", path) : fd;
+	/* Its owner may have put a link to what is not theirs into the path since it was resolved.
+	 */
+	fd = umbra_open_real(path, O_RDONLY | O_DIRECTORY);
+	return fd < 0 ? umbra_fail_errno(err, fd, "cannot read '%s'", path) : fd;
 }
 
 static int store_failed(const struct umbra_member *m, int r, struct umbra_error *err)

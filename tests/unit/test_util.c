@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/util.h"
+
+static char dir[64];
+
+static void setup(void)
+{
+	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
+	cr_assert_not_null(mkdtemp(dir));
+}
+
+static void teardown(void)
+{
+	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
+
+	cr_assert_eq(system(cmd), 0);
+}
+
+TestSuite(util, .init = setup, .fini = teardown, .timeout = 60);
+
+static int try_real(const char *below)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s%s", dir, below);
+	int fd = umbra_open_real(path, O_RDONLY | O_DIRECTORY);
+
+	umbra_close(fd);
+	return fd < 0 ? fd : 0;
+}
+
+Test(util, a_real_path_has_no_links)
+{
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int root = umbra_open_real("/", O_RDONLY | O_DIRECTORY);
+	struct stat a, b;
+
+	cr_assert_eq(mkdirat(fd, "a", 0755) | mkdirat(fd, "a/b", 0755), 0);
+	cr_assert_eq(symlinkat("a", fd, "link") | symlinkat("b", fd, "a/last"), 0);
+	cr_assert_eq(try_real("/a/b"), 0);
+	cr_assert_eq(try_real("/link/b"), -ENOTDIR);
+	cr_assert_lt(try_real("/a/last"), 0);
+	cr_assert_eq(try_real("/a/none"), -ENOENT);
+	cr_assert_eq(fstat(root, &a) | stat("/", &b), 0);
+	cr_assert(a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+}
+
+Test(util, closed_standard_descriptors_are_taken)
+{
+	int lowest;
+
+	close(STDIN_FILENO);
+	close(STDOUT_FILENO);
+	umbra_hold_standard_fds();
+	lowest = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_gt(lowest, STDERR_FILENO);
+	close(lowest);
+}
