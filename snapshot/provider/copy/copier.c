@@ -14,9 +14,10 @@
 #define NOTE_PATH_MAX  1024
 #define NOTES_PATH_MAX (128 * 1024)
 
-int umbra_copier_look(int dirfd, const char *name, struct seen *out)
+int umbra_copier_look(int dirfd, const char *name, int more_flags, struct seen *out)
 {
-	const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (name ? 0 : AT_EMPTY_PATH);
+	const int flags =
+		AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | more_flags | (name ? 0 : AT_EMPTY_PATH);
 	struct statx x;
 	struct seen s = {0};
 
@@ -338,9 +339,9 @@ static int begin(struct copier *c, struct umbra_error *err)
 	struct seen state, root;
 	int r;
 
-	r = umbra_copier_look(p->state_fd, NULL, &state);
+	r = umbra_copier_look(p->state_fd, NULL, 0, &state);
 	if (r == 0)
-		r = umbra_copier_look(p->origin, NULL, &root);
+		r = umbra_copier_look(p->origin, NULL, 0, &root);
 	if (r < 0)
 		return umbra_fail_errno(err, r, "cannot look at '%s'", p->origin_path);
 	c->state_dev = state.st.st_dev;

@@ -120,7 +120,7 @@ static inline const char *entry_name(const struct copy_dir *d, const struct entr
 }
 
 /* name NULL: dirfd itself. 0 or -errno. */
-int umbra_copier_look(int dirfd, const char *name, struct seen *out);
+int umbra_copier_look(int dirfd, const char *name, int more_flags, struct seen *out);
 
 /* Does it lie on the origin's own mount? */
 bool umbra_copier_same_mount(const struct copier *c, const struct seen *seen);

@@ -234,12 +234,12 @@ struct umbra_walk_dir *umbra_copier_root(struct copier *c)
 	return d ? &d->w : NULL;
 }
 
-/* A directory that is shown, but empty: a mount point, or one that may not be listed. */
+/* A directory that is shown, but empty and without extended attributes: a mount point, or one
+ * that may not be listed. */
 static int keep_empty(struct copier *c, struct copy_dir *d, int unreadable, struct umbra_error *err)
 {
 	struct copy_dir *parent = dir_of(d->w.parent);
-	const struct umbra_object from = {.dirfd = parent->src, .name = d->w.name},
-				  to = {.dirfd = parent->dst, .name = d->w.name};
+	const struct umbra_object to = {.dirfd = parent->dst, .name = d->w.name};
 	struct umbra_inventory_record rec = {0};
 	int r;
 
@@ -247,8 +247,7 @@ static int keep_empty(struct copier *c, struct copy_dir *d, int unreadable, stru
 		r = umbra_copier_store_failed(c, d, NULL, -errno, err);
 		return r < 0 ? r : UMBRA_WALK_SKIP;
 	}
-	r = umbra_copier_attributes(c, d, NULL, unreadable ? NULL : &from, &to, &d->seen.st,
-				    unreadable, &rec, err);
+	r = umbra_copier_attributes(c, d, NULL, NULL, &to, &d->seen.st, unreadable, &rec, err);
 	if (r == 0)
 		c->dirs++;
 	return r < 0 ? r : UMBRA_WALK_SKIP;
@@ -269,8 +268,12 @@ static bool is_state(const struct copier *c, const struct stat *st)
 static int open_source(struct copier *c, struct copy_dir *d, struct umbra_error *err)
 {
 	struct copy_dir *parent = dir_of(d->w.parent);
-	int r = parent->src < 0 ? -ENOENT : umbra_copier_look(parent->src, d->w.name, &d->seen);
+	int r = -ENOENT;
 
+	/* On what is mounted there may be nobody who answers, above all a tree of our own: it is
+	 * known by what the kernel has of it already. */
+	if (parent->src >= 0)
+		r = umbra_copier_look(parent->src, d->w.name, AT_STATX_DONT_SYNC, &d->seen);
 	if (r == -EACCES || r == -EIO) { /* the directory above may be listed, not searched */
 		note_unlisted(c, d, r);
 		return UMBRA_WALK_SKIP;
@@ -288,7 +291,7 @@ static int open_source(struct copier *c, struct copy_dir *d, struct umbra_error 
 		return umbra_fail_errno(err, r, "cannot open a directory of '%s'",
 					c->place->origin_path);
 	d->src = r;
-	r = umbra_copier_look(d->src, NULL, &d->seen);
+	r = umbra_copier_look(d->src, NULL, 0, &d->seen);
 	/* Something may have been mounted or moved there since the look before. */
 	if (r < 0 || !umbra_copier_same_mount(c, &d->seen) || is_state(c, &d->seen.st)) {
 		d->src = umbra_close(d->src);
@@ -330,7 +333,7 @@ static int open_root(struct copier *c, struct copy_dir *d, struct umbra_error *e
 		d->prev = open_prev(c->place->previous, "tree");
 		d->has_prev = d->prev >= 0;
 	}
-	r = umbra_copier_look(d->src, NULL, &d->seen);
+	r = umbra_copier_look(d->src, NULL, 0, &d->seen);
 	return r < 0 ? umbra_fail_errno(err, r, "cannot look at '%s'", c->place->origin_path) : 0;
 }
 

@@ -172,7 +172,7 @@ static int copy_data(struct making *m, int from, int to)
 			return r;
 		if (r == UMBRA_CLONE_SHARED)
 			copied(&m->watch, (uint64_t)m->seen.st.st_size);
-		r = umbra_copier_look(from, NULL, &after);
+		r = umbra_copier_look(from, NULL, 0, &after);
 		if (r < 0)
 			return r;
 		if (!S_ISREG(after.st.st_mode))
@@ -342,7 +342,7 @@ int umbra_copier_object(struct copier *c, struct copy_dir *d, struct entry *e,
 {
 	struct making m = {
 		.c = c, .d = d, .e = e, .name = entry_name(d, e), .watch = {.tick = copied}};
-	int r = d->src < 0 ? -ENOENT : umbra_copier_look(d->src, m.name, &m.seen);
+	int r = d->src < 0 ? -ENOENT : umbra_copier_look(d->src, m.name, 0, &m.seen);
 
 	if (r == -EACCES || r == -EIO) { /* nothing is known of it but its name */
 		umbra_copier_note(c, d, m.name, UMBRA_NOTE_UNREADABLE, "cannot look at it");
