@@ -10,7 +10,8 @@
 #include "coordinator/reconcile.h"
 #include "snapshot/document.h"
 
-#define SENTENCES_MAX 200 /* of a result; a message is bounded */
+#define SENTENCES_MAX       200 /* of a list in a result; a message is bounded */
+#define SENTENCES_MAX_BYTES (UMBRA_WIRE_MAX / 4)
 
 static int bad_request(struct umbra_error *err, const char *what)
 {
@@ -46,15 +47,28 @@ static int get_paths(const json_t *array, char ***out, size_t *n, struct umbra_e
 	return 0;
 }
 
-/* Takes doc; keeps the list short enough for one message. */
+/* How many of the list fit into their part of one message. */
+static size_t how_many(const json_t *list)
+{
+	const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT;
+	size_t i, bytes = 0;
+	const json_t *one;
+
+	json_array_foreach (list, i, one) {
+		bytes += json_dumpb(one, NULL, 0, flags) + 1;
+		if (i == SENTENCES_MAX || bytes > SENTENCES_MAX_BYTES)
+			return i;
+	}
+	return i;
+}
+
 static int put_sentences(json_t *result, const char *key, json_t *list)
 {
-	size_t n = json_array_size(list);
+	size_t n = json_array_size(list), room = how_many(list);
 
-	while (json_array_size(list) > SENTENCES_MAX)
-		json_array_remove(list, SENTENCES_MAX);
-	if (n > SENTENCES_MAX &&
-	    json_array_append_new(list, json_sprintf("… and %zu more", n - SENTENCES_MAX)) < 0)
+	while (json_array_size(list) > room)
+		json_array_remove(list, json_array_size(list) - 1);
+	if (n > room && json_array_append_new(list, json_sprintf("… and %zu more", n - room)) < 0)
 		return -ENOMEM;
 	return json_object_set(result, key, list) < 0 ? -ENOMEM : 0;
 }
