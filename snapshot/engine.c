@@ -2,6 +2,7 @@
 #include "snapshot/engine.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -63,6 +64,45 @@ int umbra_state_dir(const char *choice, char **out, struct umbra_error *err)
 	return *out ? 0 : umbra_oom(err);
 }
 
+static bool is_empty(int fd)
+{
+	_cleanup_close_ int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_dir_ DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *e;
+
+	if (!d)
+		return false;
+	copy = -1; /* d has it */
+	while ((e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			return false;
+	return true;
+}
+
+/* Copies keep their origins' permission bits, but not those of the directories above: nobody else
+ * may enter. That is done to a directory of umbra's own only, not to a /etc named by mistake. */
+static int close_to_others(const struct umbra_engine *e, mode_t mode, struct umbra_error *err)
+{
+	bool ours = faccessat(e->state_fd, UMBRA_CATALOG_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+
+	if (!ours && !is_empty(e->state_fd))
+		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+				  "'%s' holds other things than umbra's state and others can "
+				  "enter it: choose a new or empty directory with --state DIR",
+				  e->state_dir);
+	if (ours && (mode & 022) != 0)
+		return umbra_fail(err, UMBRA_E_PERMISSION, EPERM,
+				  "others could write to umbra's state directory '%s': see that "
+				  "what is in it is yours, then 'chmod 0700' it",
+				  e->state_dir);
+	if (fchmod(e->state_fd, 0700) < 0)
+		return umbra_fail_errno(err, errno,
+					"others can enter umbra's state directory '%s', and this "
+					"cannot be changed",
+					e->state_dir);
+	return 0;
+}
+
 static int open_state(struct umbra_engine *e, enum umbra_catalog_mode mode, struct umbra_error *err)
 {
 	struct stat st;
@@ -93,13 +133,7 @@ static int open_state(struct umbra_engine *e, enum umbra_catalog_mode mode, stru
 			e->state_dir, st.st_uid);
 	if ((st.st_mode & 077) == 0 || mode == UMBRA_CATALOG_READ)
 		return 0;
-	/* Copies keep their origins' permission bits, but not those of the directories above. */
-	if (fchmod(e->state_fd, 0700) < 0)
-		return umbra_fail_errno(err, errno,
-					"others can enter umbra's state directory '%s', and this "
-					"cannot be changed",
-					e->state_dir);
-	return 0;
+	return close_to_others(e, st.st_mode, err);
 }
 
 int umbra_engine_open(const char *state_dir, enum umbra_catalog_mode mode,
@@ -114,12 +148,20 @@ int umbra_engine_open(const char *state_dir, enum umbra_catalog_mode mode,
 	r = umbra_state_dir(state_dir, &e->state_dir, err);
 	if (r == 0)
 		r = open_state(e, mode, err);
-	if (r == 0 && mode != UMBRA_CATALOG_NONE)
-		r = umbra_catalog_open(e->state_dir, mode, &e->catalog, err);
+	if (r == 0)
+		r = umbra_engine_open_catalog(e, mode, err);
 	if (r < 0)
 		return r;
 	*out = TAKE_PTR(e);
 	return 0;
+}
+
+int umbra_engine_open_catalog(struct umbra_engine *e, enum umbra_catalog_mode mode,
+			      struct umbra_error *err)
+{
+	if (mode == UMBRA_CATALOG_NONE)
+		return 0;
+	return umbra_catalog_open(e->state_dir, mode, &e->catalog, err);
 }
 
 struct umbra_engine *umbra_engine_close(struct umbra_engine *e)
@@ -276,8 +318,14 @@ int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *
 		r = umbra_catalog_load_shadow(e->catalog, shadow->id.s, &set, err);
 		if (r < 0)
 			return r;
-		for (i = 0; strcmp(set->shadows[i]->id.s, shadow->id.s) != 0;)
-			i++;
+		for (i = 0; i < set->n_shadows; i++)
+			if (strcmp(set->shadows[i]->id.s, shadow->id.s) == 0)
+				break;
+		if (i == set->n_shadows)
+			return umbra_fail(err, UMBRA_E_DAMAGED, EUCLEAN,
+					  "the catalog contradicts itself about shadow copy '%s': "
+					  "'umbra check --rebuild' makes it anew",
+					  shadow->id.s);
 		shadow = set->shadows[i];
 	}
 	r = p->open(e->state_fd, shadow, out, err);

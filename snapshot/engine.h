@@ -34,6 +34,10 @@ struct umbra_engine *umbra_engine_close(struct umbra_engine *e);
 UMBRA_DEFINE_CLEANUP(struct umbra_engine *, engine, umbra_engine_close)
 #define _cleanup_engine_ _cleanup_(umbra_cleanup_engine)
 
+/* For an engine that was opened with UMBRA_CATALOG_NONE: its catalog after all. */
+int umbra_engine_open_catalog(struct umbra_engine *e, enum umbra_catalog_mode mode,
+			      struct umbra_error *err);
+
 const char *umbra_engine_state_dir(const struct umbra_engine *e);
 int umbra_engine_state_fd(const struct umbra_engine *e); /* -1: there is none (reading) */
 struct umbra_catalog *umbra_engine_catalog(struct umbra_engine *e);

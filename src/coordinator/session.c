@@ -146,9 +146,13 @@ int umbra_session_begin(struct umbra_session *s, const char *state_dir,
 	s->warnings = json_array();
 	if (!s->warnings)
 		return umbra_oom(err);
-	r = umbra_engine_open(state_dir, mode, &s->engine, err);
+	/* The catalog after the lock: one that was opened before could be made anew meanwhile by
+	 * whoever had the lock, and what is not in it any more would be read and undone. */
+	r = umbra_engine_open(state_dir, UMBRA_CATALOG_NONE, &s->engine, err);
 	if (r == 0)
 		r = take_lock(s, wait_s, err);
+	if (r == 0)
+		r = umbra_engine_open_catalog(s->engine, mode, err);
 	if (r == 0)
 		umbra_reserve_make(umbra_engine_state_fd(s->engine));
 	return r;

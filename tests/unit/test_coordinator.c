@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -462,4 +463,63 @@ Test(coordinator, deleting_works_on_a_full_filesystem)
 	cr_expect_eq(count_sets(), 0);
 	sh("umount -l", state);
 	cr_assert_eq(r, 0, "%s", err.text);
+}
+
+/* As many bytes of problems as no message could hold. */
+Test(coordinator, a_long_answer_is_cut_not_lost)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	struct umbra_error err = {0};
+	char path[3000];
+
+	memset(path, 'x', sizeof(path));
+	path[0] = '/';
+	path[sizeof(path) - 1] = '\0';
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_WRITE, &e, NULL), 0);
+	for (int i = 0; i < 150; i++) {
+		_cleanup_set_ struct umbra_set *set = umbra_set_new();
+
+		set->time = 1000 + i;
+		set->state = UMBRA_SET_CREATED;
+		cr_assert_eq(umbra_set_add_shadow(set, umbra_shadow_new(path, "fake")), 0);
+		cr_assert_eq(umbra_catalog_add(umbra_engine_catalog(e), set, NULL), 0);
+	}
+	fake_plan.fail = FAKE_OPEN;
+	cr_assert_gt(check(false, &err), 1, "%s", err.text);
+}
+
+/* Makes the catalog anew under the lock while somebody waits for it. */
+static void replace_catalog_while_waited_for(void)
+{
+	_cleanup_free_ char *cmd = umbra_asprintf(
+		"cd '%s' && cp catalog.db new && ln catalog.db catalog.db.old && mv new catalog.db",
+		state);
+	_cleanup_free_ char *path = umbra_asprintf("%s/lock", state);
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct umbra_id id;
+	pid_t waiter;
+	int status;
+
+	cr_assert_eq(flock(fd, LOCK_EX), 0);
+	waiter = fork();
+	if (waiter == 0) {
+		close(fd); /* the lock is the descriptor's */
+		_exit(create_with(NULL, 20, &id, NULL) == 0 ? 0 : 1);
+	}
+	usleep(500000);
+	cr_assert_eq(system(cmd), 0);
+	fd = umbra_close(fd);
+	cr_assert_eq(waitpid(waiter, &status, 0), waiter);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+Test(coordinator, who_waited_for_a_rebuild_uses_the_new_catalog)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0, "%s", err.text);
+	replace_catalog_while_waited_for();
+	cr_assert_eq(count_sets(), 2);
+	cr_assert_eq(check(false, &err), 0, "%s", err.text);
 }

@@ -146,3 +146,45 @@ Test(engine, knows_what_is_its_own)
 	cr_assert_not(umbra_engine_owns(e, beside));
 	cr_assert_not(umbra_engine_owns(e, "/"));
 }
+
+static int try_open(enum umbra_catalog_mode mode, struct umbra_error *err)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+
+	return umbra_engine_open(dir, mode, &e, err);
+}
+
+static void expect_mode(mode_t mode)
+{
+	struct stat st;
+
+	cr_assert_eq(stat(dir, &st), 0);
+	cr_assert_eq(st.st_mode & 07777, mode);
+}
+
+Test(engine, only_its_own_directory_is_closed_to_others)
+{
+	_cleanup_free_ char *sub = umbra_asprintf("%s/lib", dir);
+	struct umbra_error err = {0};
+
+	cr_assert_eq(chmod(dir, 0755) | mkdir(sub, 0755), 0);
+	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, &err), -EEXIST);
+	cr_assert_not_null(strstr(err.text, "--state"));
+	expect_mode(0755);
+	cr_assert_eq(rmdir(sub), 0);
+	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, NULL), 0);
+	expect_mode(0700);
+	cr_assert_eq(chmod(dir, 0755), 0);
+	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, NULL), 0);
+	expect_mode(0700);
+}
+
+Test(engine, what_others_could_write_is_not_believed)
+{
+	struct umbra_error err = {0};
+
+	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, NULL), 0);
+	cr_assert_eq(chmod(dir, 0777), 0);
+	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, &err), -EPERM);
+	cr_assert_not_null(strstr(err.text, "chmod 0700"));
+}
