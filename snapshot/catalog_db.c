@@ -2,12 +2,31 @@
 #include "snapshot/catalog_db.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
+
+/* SQLite says "cannot open" also when there is no room for its journal, and tries again in another
+ * way, so that errno may not say it either. */
+static int what_it_is(const struct umbra_catalog *c, int rc)
+{
+	int primary = rc & 0xff, errnum = c->db ? sqlite3_system_errno(c->db) : 0;
+	struct statvfs fs;
+
+	if (primary != SQLITE_CANTOPEN && primary != SQLITE_IOERR)
+		return primary;
+	if (errnum == ENOSPC || errnum == EDQUOT)
+		return SQLITE_FULL;
+	if (primary != SQLITE_CANTOPEN || statvfs(c->path, &fs) < 0)
+		return primary;
+	if (fs.f_flag & ST_RDONLY)
+		return SQLITE_READONLY;
+	return fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_favail == 0) ? SQLITE_FULL : primary;
+}
 
 int umbra_db_fail(const struct umbra_catalog *c, int rc, struct umbra_error *err, const char *doing)
 {
 	const char *msg = c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc);
 
-	switch (rc & 0xff) {
+	switch (what_it_is(c, rc)) {
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 	case SQLITE_SCHEMA:

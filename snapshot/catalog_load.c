@@ -177,6 +177,9 @@ static int load(struct umbra_catalog *c, const struct choice *which, enum umbra_
 	}
 	if (rc != SQLITE_DONE)
 		return umbra_db_fail(c, rc, err, "listing shadow copies");
+	for (at = 0; at < list.n; at++)
+		if (list.sets[at]->n_shadows == 0) /* an index has lost them */
+			return bad_row(c, err);
 	*out = list;
 	list = (struct umbra_set_list){0};
 	return 0;

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/util.h"
-#include "snapshot/catalog.h"
+#include "snapshot/catalog_db.h"
 
 static char dir[64];
 
@@ -150,4 +150,17 @@ Test(catalog, a_damaged_one_says_how_to_rebuild)
 	cr_assert_lt(umbra_catalog_open(dir, UMBRA_CATALOG_READ, &c, &err), 0);
 	cr_assert_eq(err.code, UMBRA_E_DAMAGED);
 	cr_assert(strstr(err.text, "check --rebuild"), "%s", err.text);
+}
+
+Test(catalog, a_set_that_lost_its_copies_is_damage)
+{
+	_cleanup_catalog_ struct umbra_catalog *c = open_catalog();
+	_cleanup_set_ struct umbra_set *set = make_set(1000, 1);
+	struct umbra_set_list list;
+	struct umbra_error err = {0};
+
+	cr_assert_eq(umbra_catalog_add(c, set, NULL), 0);
+	cr_assert_eq(umbra_db_exec(c, "DELETE FROM shadows", NULL, "spoiling it"), 0);
+	cr_assert_eq(umbra_catalog_load(c, UMBRA_LOAD_BRIEF, &list, &err), -EUCLEAN);
+	cr_assert_eq(err.code, UMBRA_E_DAMAGED);
 }
