@@ -34,7 +34,7 @@ static int open_dir(int state_fd)
 int umbra_mounts_listen(int state_fd, char **name_out, int *fd_out, struct umbra_error *err)
 {
 	_cleanup_close_ int dirfd = open_dir(state_fd), fd = -1;
-	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *name = NULL, *early = NULL;
 	struct sockaddr_un sa;
 	struct umbra_id id;
 
@@ -43,11 +43,15 @@ int umbra_mounts_listen(int state_fd, char **name_out, int *fd_out, struct umbra
 					DIR_NAME);
 	umbra_id_new(&id);
 	name = umbra_asprintf("%s.sock", id.s);
-	if (!name)
+	early = umbra_asprintf(".%s", id.s);
+	if (!name || !early)
 		return umbra_oom(err);
+	/* An announcer takes a socket that nobody listens on yet for one that is left over, so it
+	 * gets its name last. */
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	address(&sa, dirfd, name);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 16) < 0)
+	address(&sa, dirfd, early);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 16) < 0 ||
+	    renameat(dirfd, early, dirfd, name) < 0)
 		return umbra_fail_errno(
 			err, errno, "cannot listen in '%s' of umbra's state directory", DIR_NAME);
 	*name_out = TAKE_PTR(name);

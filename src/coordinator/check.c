@@ -94,6 +94,8 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 	r = umbra_catalog_verify(catalog, err);
 	if (r == 0)
 		r = umbra_reconcile(s, repaired, err);
+	umbra_session_announce(
+		s); /* whoever changed something may have died before the mounts knew */
 	if (r == 0)
 		r = umbra_catalog_load(catalog, UMBRA_LOAD_FULL, &list, err);
 	for (i = 0; r == 0 && i < list.n; i++) {
