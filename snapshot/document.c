@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define RECORD_VERSION 1
+#define SEQ_MAX        (INT64_C(1) << 53) /* after the greatest there is no next one */
 
 static int put_int(json_t *obj, const char *key, int64_t value)
 {
@@ -213,6 +214,8 @@ static int parse_set_head(const json_t *doc, struct umbra_set *set, struct umbra
 		return bad_record(err, "consistency");
 	set->state = UMBRA_SET_CREATED;
 	set->seq = umbra_doc_int(doc, "seq", 0);
+	if (set->seq < 0 || set->seq > SEQ_MAX)
+		return bad_record(err, "seq");
 	set->freeze_us = umbra_doc_int(doc, "freeze_us", 0);
 	set->hold_us = umbra_doc_int(doc, "hold_us", 0);
 	set->skew_us = umbra_doc_int(doc, "skew_us", 0);

@@ -155,6 +155,19 @@ static void free_iter(struct libmnt_iter **it)
 	mnt_free_iter(*it);
 }
 
+/* Is something else mounted over it? (Then the path leads there.) */
+static bool hidden(struct libmnt_table *tb, struct libmnt_fs *fs)
+{
+	_cleanup_(free_iter) struct libmnt_iter *it = mnt_new_iter(MNT_ITER_BACKWARD);
+	const char *path = mnt_fs_get_target(fs);
+	struct libmnt_fs *later;
+
+	while (it && mnt_table_next_fs(tb, it, &later) == 0 && later != fs)
+		if (strcmp(path, mnt_fs_get_target(later)) == 0)
+			return true;
+	return !it;
+}
+
 /* Calls fn with a descriptor on every btrfs mount that can be opened; as store_each(). Only btrfs
  * is touched: a dead network filesystem must not hang us. */
 static int each_mount(int (*fn)(int fd, void *arg, struct umbra_error *err), void *arg,
@@ -175,7 +188,7 @@ static int each_mount(int (*fn)(int fd, void *arg, struct umbra_error *err), voi
 		_cleanup_close_ int fd = -1;
 
 		type = mnt_fs_get_fstype(fs);
-		if (!type || strcmp(type, "btrfs") != 0)
+		if (!type || strcmp(type, "btrfs") != 0 || hidden(tb, fs))
 			continue;
 		fd = open(mnt_fs_get_target(fs), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd >= 0 && umbra_btrfs_is(fd)) /* else another mount covers it */
