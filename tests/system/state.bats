@@ -52,7 +52,7 @@ tree() {
 	kill -STOP $pid
 	local status=0
 	timeout 20 "$UMBRA" create --provider copy "$T/data" 3>&- 4>&- || status=1
-	timeout 20 "$UMBRA" list "$T/data/shadows" || [ $? = 2 ] 3>&- 4>&- || status=1
+	timeout 20 "$UMBRA" list "$T/data/shadows" 3>&- 4>&- || [ $? = 2 ] || status=1
 	timeout 20 "$UMBRA" volumes 3>&- 4>&- || status=1
 	kill -CONT $pid
 	umount "$T/data/shadows"
