@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <time.h>
 
 #include "snapshot/provider.h"
@@ -103,6 +104,7 @@ struct copier {
 	dev_t dev;      /* of the origin's root */
 	bool user;      /* an ordinary user's store: what cannot be given goes to the table */
 	uid_t uid;
+	atomic_uint leases; /* that were not given up when we asked */
 	atomic_uint_least64_t files, dirs, linked, bytes, copied;
 	pthread_mutex_t notes_lock;
 	size_t notes_bytes; /* under notes_lock */
@@ -117,6 +119,18 @@ static inline struct copier *copier_of(struct umbra_walk *walk)
 static inline const char *entry_name(const struct copy_dir *d, const struct entry *e)
 {
 	return d->names + e->rec.name;
+}
+
+/* Does this errno say that it is not there any more, or that something else is? */
+static inline bool umbra_copier_gone(int r)
+{
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -ESTALE || r == -ENXIO;
+}
+
+/* ... that we are at a limit of our own? */
+static inline bool umbra_copier_exhausted(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
 /* name NULL: dirfd itself. 0 or -errno. */

@@ -256,7 +256,7 @@ static int keep_empty(struct copier *c, struct copy_dir *d, int unreadable, stru
 static int keep_unreadable(struct copier *c, struct copy_dir *d, int r, struct umbra_error *err)
 {
 	note_unlisted(c, d, r);
-	return keep_empty(c, d, r == -EIO ? EIO : EACCES, err);
+	return keep_empty(c, d, r == -EACCES || r == -EPERM ? EACCES : EIO, err);
 }
 
 static bool is_state(const struct copier *c, const struct stat *st)
@@ -274,19 +274,20 @@ static int open_source(struct copier *c, struct copy_dir *d, struct umbra_error 
 	 * known by what the kernel has of it already. */
 	if (parent->src >= 0)
 		r = umbra_copier_look(parent->src, d->w.name, AT_STATX_DONT_SYNC, &d->seen);
-	if (r == -EACCES || r == -EIO) { /* the directory above may be listed, not searched */
-		note_unlisted(c, d, r);
+	if (r < 0) {
+		if (!umbra_copier_gone(r)) /* the directory above may be listed, not searched */
+			note_unlisted(c, d, r);
 		return UMBRA_WALK_SKIP;
 	}
-	if (r < 0 || !S_ISDIR(d->seen.st.st_mode) || is_state(c, &d->seen.st))
+	if (!S_ISDIR(d->seen.st.st_mode) || is_state(c, &d->seen.st))
 		return UMBRA_WALK_SKIP;
 	if (!umbra_copier_same_mount(c, &d->seen))
 		return keep_empty(c, d, 0, err);
 	r = umbra_clone_open(parent->src, d->w.name, O_DIRECTORY);
-	if (r == -EACCES || r == -EPERM || r == -EIO)
-		return keep_unreadable(c, d, r, err);
-	if (r == -ENOENT || r == -ELOOP || r == -ENOTDIR || r == -ESTALE)
+	if (umbra_copier_gone(r))
 		return UMBRA_WALK_SKIP;
+	if (r < 0 && !umbra_copier_exhausted(r))
+		return keep_unreadable(c, d, r, err);
 	if (r < 0)
 		return umbra_fail_errno(err, r, "cannot open a directory of '%s'",
 					c->place->origin_path);

@@ -10,6 +10,11 @@
 #define READS      5
 #define BACKOFF_MS 10
 
+/* Who has a lease on a file (Samba, for its clients) is told by our opening it, and asked to give
+ * it up: tried again after 10, 20, … 640 ms. Not for ever, if somebody makes a sport of it. */
+#define LEASE_TRIES 8
+#define LEASES_KEPT 16
+
 /* What the making of one object needs to know. */
 struct making {
 	struct copier *c;
@@ -130,6 +135,8 @@ static int make_unreadable(struct making *m, int why, struct umbra_error *err)
 
 	if (why == -EBUSY)
 		strcpy(text, "something is mounted on it");
+	else if (why == -EAGAIN)
+		strcpy(text, "cannot read it: a process holds a lease on it");
 	else
 		snprintf(text, sizeof(text), "cannot read it: %s", strerror(-why));
 	umbra_copier_note(m->c, m->d, m->name, UMBRA_NOTE_UNREADABLE, text);
@@ -196,18 +203,31 @@ static int copy_data(struct making *m, int from, int to)
 	return 0;
 }
 
+static int open_file(const struct making *m)
+{
+	unsigned int tries = m->c->leases < LEASES_KEPT ? LEASE_TRIES : 1, i;
+	int fd = -EAGAIN;
+
+	for (i = 1; fd == -EAGAIN && i <= tries; i++) {
+		if (i > 1)
+			wait_before_read(m->c, i - 1);
+		fd = umbra_clone_open(m->d->src, m->name, 0);
+	}
+	if (fd == -EAGAIN)
+		m->c->leases++;
+	return fd;
+}
+
 static int make_file(struct making *m, struct umbra_error *err)
 {
 	_cleanup_close_ int from = -1, to = -1;
 	int r;
 
-	from = umbra_clone_open(m->d->src, m->name, 0);
-	if (from == -EACCES || from == -EPERM || from == -EIO || from == -ETXTBSY)
-		return make_unreadable(m, from, err);
-	if (from == -EMFILE || from == -ENFILE || from == -ENOMEM)
+	from = open_file(m);
+	if (umbra_copier_exhausted(from))
 		return umbra_fail_errno(err, from, "cannot open '%s'", m->name);
 	if (from < 0)
-		return GONE;
+		return umbra_copier_gone(from) ? GONE : make_unreadable(m, from, err);
 	to = create(m);
 	if (to < 0)
 		return store_failed(m, to, err);
@@ -226,8 +246,10 @@ static int make_symlink(struct making *m, struct umbra_error *err)
 	char target[PATH_MAX];
 	ssize_t n = readlinkat(m->d->src, m->name, target, sizeof(target));
 
+	if (n < 0 && errno != EINVAL && !umbra_copier_gone(-errno))
+		return make_unreadable(m, -errno, err);
 	if (n < 0 || n == sizeof(target))
-		return n < 0 && errno == EIO ? make_unreadable(m, -EIO, err) : GONE;
+		return GONE;
 	target[n] = '\0';
 	if (symlinkat(target, m->d->dst, m->name) < 0)
 		return store_failed(m, -errno, err);
@@ -344,7 +366,7 @@ int umbra_copier_object(struct copier *c, struct copy_dir *d, struct entry *e,
 		.c = c, .d = d, .e = e, .name = entry_name(d, e), .watch = {.tick = copied}};
 	int r = d->src < 0 ? -ENOENT : umbra_copier_look(d->src, m.name, 0, &m.seen);
 
-	if (r == -EACCES || r == -EIO) { /* nothing is known of it but its name */
+	if (r < 0 && !umbra_copier_gone(r)) { /* nothing is known of it but its name */
 		umbra_copier_note(c, d, m.name, UMBRA_NOTE_UNREADABLE, "cannot look at it");
 		return 0;
 	}

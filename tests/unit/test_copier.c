@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The provider "copy" while others work with the origin: nothing is left out, nothing mixed up. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "copy_rig.h"
+
+TestSuite(copier, .init = rig_begin, .fini = rig_end, .timeout = 60);
+TestSuite(copier_memory, .init = rig_begin_in_memory, .fini = rig_end, .timeout = 60);
+
+/* --- files that somebody has a lease on, as Samba has --- */
+
+#define LEASES 2
+
+struct holder {
+	int fds[LEASES];
+	size_t n;
+	void (*then)(void); /* called when all are asked for, before they are given up */
+	volatile bool stop;
+	pthread_t thread;
+};
+
+static bool asked_for(int fd)
+{
+	return fcntl(fd, F_GETLEASE) != F_WRLCK;
+}
+
+static void *give_up_when_asked(void *arg)
+{
+	struct holder *h = arg;
+	size_t i = 0;
+
+	while (!h->stop && i < h->n) {
+		if (asked_for(h->fds[i]))
+			i++;
+		else
+			usleep(1000);
+	}
+	if (h->then && !h->stop)
+		h->then();
+	for (i = 0; i < h->n; i++)
+		fcntl(h->fds[i], F_SETLEASE, F_UNLCK);
+	return NULL;
+}
+
+static void take_lease(struct holder *h, const char *name)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin/%s", rig_dir(), name);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, "leased\n", 7), 7);
+	signal(SIGIO, SIG_IGN);
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		cr_skip("no leases here");
+	h->fds[h->n++] = fd;
+}
+
+static void start(struct holder *h)
+{
+	cr_assert_eq(pthread_create(&h->thread, NULL, give_up_when_asked, h), 0);
+}
+
+static void finish(struct holder *h)
+{
+	h->stop = true;
+	pthread_join(h->thread, NULL);
+	while (h->n > 0)
+		close(h->fds[--h->n]);
+}
+
+Test(copier, waits_until_a_lease_is_given_up)
+{
+	struct umbra_shadow *shadow;
+	struct holder h = {0};
+
+	take_lease(&h, "leased");
+	start(&h);
+	shadow = rig_copy(NULL);
+	finish(&h);
+	rig_same(shadow);
+	cr_assert_eq(json_array_size(shadow->notes), 0);
+}
+
+Test(copier, a_lease_that_is_never_given_up_is_noted)
+{
+	struct umbra_shadow *first, *second;
+	struct holder h = {0};
+
+	take_lease(&h, "leased");
+	first = rig_copy(NULL);
+	cr_assert(rig_noted(first, UMBRA_NOTE_UNREADABLE, "leased"));
+	cr_assert_neq(rig_ino(first, "leased"), 0);
+	fcntl(h.fds[0], F_SETLEASE, F_UNLCK);
+	close(h.fds[0]);
+	rig_settle();
+	second = rig_copy(first);
+	rig_same(second);
+}
