@@ -6,6 +6,7 @@
 
 #include "common/util.h"
 #include "coordinator/check.h"
+#include "coordinator/reconcile.h"
 #include "snapshot/document.h"
 
 #define WORK_DIR "rebuild"
@@ -183,6 +184,30 @@ static int empty_work(int state_fd, int *fd_out, struct umbra_error *err)
 	return 0;
 }
 
+/*
+ * Only the old catalog knows what was half-made: it has no record, and nobody would find it again.
+ * Where the catalog can still be read that is undone first.
+ */
+static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umbra_error *err)
+{
+	struct umbra_engine *without = s->engine, *whole;
+	struct umbra_error why = {0};
+	int r;
+
+	if (umbra_engine_open(umbra_engine_state_dir(s->engine), UMBRA_CATALOG_READ, &whole, NULL) <
+	    0)
+		return 0;
+	s->engine = whole;
+	r = umbra_catalog_verify(umbra_engine_catalog(whole), NULL);
+	if (r == 0)
+		r = umbra_reconcile(s, repaired, &why);
+	s->engine = without;
+	umbra_engine_close(whole);
+	if (r != -ECANCELED && r != -ENOMEM)
+		return 0; /* damaged: what else is this for */
+	return umbra_fail(err, why.code, r, "%s", why.text);
+}
+
 int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, size_t *sets,
 		  struct umbra_error *err)
 {
@@ -193,8 +218,10 @@ int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, s
 	_cleanup_close_ int work_fd = -1;
 	int r;
 
+	r = undo_unfinished(s, repaired, err);
 	s->phase = "rebuilding";
-	r = work ? empty_work(state_fd, &work_fd, err) : umbra_oom(err);
+	if (r == 0)
+		r = work ? empty_work(state_fd, &work_fd, err) : umbra_oom(err);
 	if (r == 0)
 		r = gather_all(s, &g, err);
 	if (r == 0)

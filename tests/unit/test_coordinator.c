@@ -523,3 +523,24 @@ Test(coordinator, who_waited_for_a_rebuild_uses_the_new_catalog)
 	cr_assert_eq(count_sets(), 2);
 	cr_assert_eq(check(false, &err), 0, "%s", err.text);
 }
+
+/* The record of an unfinished copy may be there or not: neither makes it a set. */
+static void rebuild_after_death(enum fake_call before)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	fake_plan = (struct fake_plan){.die = before, .only = "/b"};
+	cr_assert_lt(create(&id, NULL), 0);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(true, &err), 0, "%s", err.text);
+	cr_assert_eq(count_sets(), 0);
+	cr_assert_eq(entries("fake"), 0);
+}
+
+Test(coordinator, a_rebuild_undoes_what_was_unfinished)
+{
+	rebuild_after_death(FAKE_PREPARE);
+	rebuild_after_death(FAKE_COMMIT);
+	rebuild_after_death(FAKE_FINISH);
+}
