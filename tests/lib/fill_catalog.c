@@ -25,6 +25,7 @@ static int add(struct umbra_catalog *catalog, long n, const char *path, struct u
 	set->state = UMBRA_SET_CREATED;
 	set->label = shadow->label = UMBRA_LABEL_FUZZY;
 	set->comment = strdup(comment);
+	free(shadow->volume);
 	shadow->volume = strdup("copy:test");
 	if (!set->comment || !shadow->volume)
 		return umbra_oom(error);
