@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[2], "--user") == 0)
 		h.root = false;
-	else if (argc != 2)
+	else if (argc != 2 || argv[1][0] == '-')
 		errx(2, "usage: umbra-hostile DIR [--user]");
 	umask(0);
 	if (mkdir(argv[1], 0755) < 0 && errno != EEXIST)
