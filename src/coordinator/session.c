@@ -116,6 +116,11 @@ static int take_lock(struct umbra_session *s, int wait_s, struct umbra_error *er
 
 	s->lock_fd = openat(umbra_engine_state_fd(s->engine), LOCK_NAME,
 			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->lock_fd < 0 && errno == EROFS)
+		return umbra_fail(err, UMBRA_E_READ_ONLY, EROFS,
+				  "umbra's state directory '%s' is on a read-only filesystem: "
+				  "remount it writable, or choose another with --state DIR",
+				  umbra_engine_state_dir(s->engine));
 	if (s->lock_fd < 0)
 		return umbra_fail_errno(err, errno, "cannot open the lock of '%s'",
 					umbra_engine_state_dir(s->engine));

@@ -40,6 +40,21 @@ tree() {
 	jq -e '.sets == []' <<<"$output"
 }
 
+@test "a state directory on a read-only filesystem is read, and named where it must be written" {
+	require_root
+	tree
+	mkdir "$T/small"
+	mount -t tmpfs -o size=8m umbra-test "$T/small"
+	umbra --state "$T/small/state" create "$T/data"
+	mount -o remount,ro "$T/small"
+	local listed created
+	listed=$(umbra --state "$T/small/state" list --json | jq '.sets | length')
+	created=$(umbra --state "$T/small/state" create "$T/data" 2>&1) && created=done
+	umount "$T/small"
+	[ "$listed" = 1 ]
+	[[ $created == *"'$T/small/state' is on a read-only filesystem"*"--state DIR" ]]
+}
+
 @test "a mounted tree that hangs does not hang the copying of what it lies in" {
 	require_root
 	require_fuse
