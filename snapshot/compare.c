@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/compare.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "snapshot/sys/attrs.h"
 #include "snapshot/sys/extents.h"
-
-#define BLOCK (256 * 1024)
+#include "snapshot/sys/same.h"
 
 static int fail(int r, const struct umbra_node *node, const char *path, struct umbra_error *err)
 {
@@ -16,69 +13,11 @@ static int fail(int r, const struct umbra_node *node, const char *path, struct u
 				node->root ? "the copy" : "the live file", path);
 }
 
-/* Fills buf as far as the file goes. */
-static ssize_t read_at(int fd, char *buf, size_t size, off_t at)
-{
-	size_t used = 0;
-	ssize_t n;
-
-	while (used < size) {
-		n = pread(fd, buf + used, size - used, at + (off_t)used);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		used += (size_t)n;
-	}
-	return (ssize_t)used;
-}
-
-/* Where the next data of both begins: what is a hole in both need not be read. */
-static off_t skip_holes(int a, int b, off_t at)
-{
-	off_t x = lseek(a, at, SEEK_DATA), y;
-
-	if (x < 0)
-		x = errno == ENXIO ? lseek(a, 0, SEEK_END) : at;
-	y = lseek(b, at, SEEK_DATA);
-	if (y < 0)
-		y = errno == ENXIO ? lseek(b, 0, SEEK_END) : at;
-	if (x < at || y < at)
-		return at;
-	return x < y ? x : y;
-}
-
-static int same_bytes(int fd_a, int fd_b, const struct umbra_node *a, const struct umbra_node *b,
-		      const char *path, struct umbra_error *err)
-{
-	_cleanup_free_ char *buf = malloc(2 * (size_t)BLOCK);
-	ssize_t n, m;
-	off_t at = 0;
-
-	if (!buf)
-		return umbra_oom(err);
-	for (;;) {
-		at = skip_holes(fd_a, fd_b, at);
-		n = read_at(fd_a, buf, BLOCK, at);
-		if (n < 0)
-			return fail((int)n, a, path, err);
-		m = read_at(fd_b, buf + BLOCK, BLOCK, at);
-		if (m < 0)
-			return fail((int)m, b, path, err);
-		if (n != m || memcmp(buf, buf + BLOCK, (size_t)n) != 0)
-			return 0;
-		if (n < BLOCK)
-			return 1;
-		at += n;
-	}
-}
-
 static int same_data(const struct umbra_node *a, const struct umbra_node *b, const char *path,
 		     struct umbra_error *err)
 {
 	_cleanup_close_ int fd_a = -1, fd_b = -1;
+	int r, failed;
 
 	if (a->st.st_size != b->st.st_size)
 		return 0;
@@ -92,7 +31,10 @@ static int same_data(const struct umbra_node *a, const struct umbra_node *b, con
 		return fail(fd_b, b, path, err);
 	if (umbra_extents_same(fd_a, fd_b))
 		return 1;
-	return same_bytes(fd_a, fd_b, a, b, path, err);
+	r = umbra_same_data(fd_a, fd_b, NULL, &failed);
+	if (r == -ENOMEM)
+		return umbra_oom(err);
+	return r < 0 ? fail(r, failed == fd_a ? a : b, path, err) : r;
 }
 
 static int same_link(const struct umbra_node *a, const struct umbra_node *b, const char *path,

@@ -102,3 +102,48 @@ Test(copier, a_lease_that_is_never_given_up_is_noted)
 	second = rig_copy(first);
 	rig_same(second);
 }
+
+/* --- what changes without any sign of it --- */
+
+Test(copier_memory, what_changes_through_a_mapping_is_seen)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin/mapped", rig_dir());
+	struct umbra_shadow *first, *second;
+	char *map;
+	int fd;
+
+	rig_run("echo hello >origin/mapped && echo other >origin/other && ln -s x origin/link");
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	map = mmap(NULL, 6, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	cr_assert_neq(map, MAP_FAILED);
+	map[0] = 'H';
+	rig_settle();
+	first = rig_copy(NULL);
+	map[1] = 'E';
+	second = rig_copy(first);
+	rig_same(second);
+	cr_assert_neq(rig_ino(first, "mapped"), rig_ino(second, "mapped"));
+	cr_assert_eq(rig_ino(first, "other"), rig_ino(second, "other"));
+	munmap(map, 6);
+	close(fd);
+}
+
+/* Two builds of one image: the same names, numbers, sizes and times. */
+Test(copier, another_image_with_the_same_times_is_seen)
+{
+	struct umbra_shadow *first, *second;
+
+	rig_run("?command -v mksquashfs >/dev/null && mkdir i && ln -s one i/link && echo one >i/f "
+		"&& "
+		"touch -h -d @1000000000 i/* i && mksquashfs i 1.img -quiet -no-progress "
+		">/dev/null && "
+		"ln -sf two i/link && echo two >i/f && touch -h -d @1000000000 i/* i && "
+		"mksquashfs i 2.img -quiet -no-progress >/dev/null && mount -o loop,ro 1.img "
+		"origin");
+	first = rig_copy(NULL);
+	rig_same(first);
+	rig_run("umount origin && mount -o loop,ro 2.img origin");
+	second = rig_copy(first);
+	rig_same(second);
+	rig_run("umount origin");
+}

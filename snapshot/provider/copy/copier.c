@@ -7,6 +7,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "snapshot/sys/same.h"
+
 #define LINK_MAX_UNKNOWN 1000 /* NTFS has 1024 */
 #define LINK_MAX_GLIBC   127  /* what glibc says of filesystems that it does not know */
 
@@ -348,6 +350,7 @@ static int begin(struct copier *c, struct umbra_error *err)
 	c->state_ino = state.st.st_ino;
 	c->mount = root.mount;
 	c->dev = root.st.st_dev;
+	c->times_tell = umbra_times_tell(p->origin);
 	c->uid = geteuid();
 	c->user = c->uid != 0;
 	c->link_max = link_max(p->tree);

@@ -100,9 +100,10 @@ struct copier {
 	nlink_t link_max; /* of the store; a guess on the safe side */
 	dev_t state_dev;
 	ino_t state_ino;
-	uint64_t mount; /* of the origin's root, 0 not known */
-	dev_t dev;      /* of the origin's root */
-	bool user;      /* an ordinary user's store: what cannot be given goes to the table */
+	uint64_t mount;  /* of the origin's root, 0 not known */
+	dev_t dev;       /* of the origin's root */
+	bool times_tell; /* of every change in the origin: same.h */
+	bool user;       /* an ordinary user's store: what cannot be given goes to the table */
 	uid_t uid;
 	atomic_uint leases; /* that were not given up when we asked */
 	atomic_uint_least64_t files, dirs, linked, bytes, copied;

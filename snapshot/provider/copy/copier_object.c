@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "snapshot/sys/same.h"
+
 /* A file that changes while it is read is read again, after 10, 20, 40 and 80 ms. */
 #define READS      5
 #define BACKOFF_MS 10
@@ -73,6 +75,31 @@ static bool has_room(const struct making *m)
 		st.st_nlink <= m->c->link_max && wanted <= m->c->link_max - st.st_nlink);
 }
 
+static bool same_target(const struct making *m)
+{
+	char now[PATH_MAX], before[PATH_MAX];
+	ssize_t n = readlinkat(m->d->src, m->name, now, sizeof(now));
+
+	return n >= 0 && readlinkat(m->d->prev, m->name, before, sizeof(before)) == n &&
+	       memcmp(now, before, (size_t)n) == 0;
+}
+
+/* Where times say nothing, content does. A device is made again: that is cheaper. */
+static bool same_content(const struct making *m)
+{
+	_cleanup_close_ int now = -1, before = -1;
+	int failed;
+
+	if (S_ISLNK(m->seen.st.st_mode))
+		return same_target(m);
+	if (!S_ISREG(m->seen.st.st_mode))
+		return !S_ISCHR(m->seen.st.st_mode) && !S_ISBLK(m->seen.st.st_mode);
+	now = umbra_clone_open(m->d->src, m->name, 0);
+	before = umbra_clone_open(m->d->prev, m->name, 0);
+	return now >= 0 && before >= 0 &&
+	       umbra_same_data(now, before, &m->c->walk.stop, &failed) == 1;
+}
+
 /* 1: it is linked. 0: copy it. */
 static int link_previous(struct making *m, struct umbra_error *err)
 {
@@ -87,6 +114,8 @@ static int link_previous(struct making *m, struct umbra_error *err)
 		if (!shown || shown->unreadable) /* it may be readable now */
 			return 0;
 	}
+	if (!m->c->times_tell && !same_content(m))
+		return 0;
 	if (linkat(m->d->prev, m->name, m->d->dst, m->name, 0) < 0)
 		/* EMLINK, a filesystem without links, a previous copy that lost files: all the
 		 * same, then it is copied. */
