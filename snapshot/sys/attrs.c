@@ -323,16 +323,35 @@ static int copy_times(const struct umbra_object *o, const struct place *p, const
 	return 0;
 }
 
+/* What a new object has already: setting it again would cost as much as making it. */
+static unsigned int has_already(const struct umbra_object *o, const struct stat *st)
+{
+	unsigned int has = 0;
+	struct stat now;
+
+	if (fstatat(o->dirfd, o->name ? o->name : "", &now,
+		    AT_SYMLINK_NOFOLLOW | (o->name ? 0 : AT_EMPTY_PATH)) < 0)
+		return 0;
+	if (now.st_uid == st->st_uid && now.st_gid == st->st_gid) {
+		has |= UMBRA_ATTRS_OWNER;
+		if ((now.st_mode & 07777) == (st->st_mode & 07777))
+			has |= UMBRA_ATTRS_MODE;
+	}
+	return has;
+}
+
 int umbra_attrs_copy(const struct umbra_object *from, const struct umbra_object *to,
 		     const struct stat *st, unsigned int what, unsigned int *lost_out)
 {
 	_cleanup_(names_finish) struct names names = {.buf = names.small};
 	struct place source, target;
-	unsigned int lost = 0;
+	unsigned int lost = 0, todo = what;
 	int r;
 
 	if (place_of(from, &source) < 0 || place_of(to, &target) < 0)
 		return -ENAMETOOLONG;
+	if (what & UMBRA_ATTRS_FRESH)
+		todo &= ~has_already(to, st);
 	if (what & (UMBRA_ATTRS_XATTRS | UMBRA_ATTRS_ACLS)) {
 		r = names_read(&source, &names);
 		if (r == -ENOMEM)
@@ -340,10 +359,10 @@ int umbra_attrs_copy(const struct umbra_object *from, const struct umbra_object 
 		if (r < 0)
 			lost |= what & (UMBRA_ATTRS_XATTRS | UMBRA_ATTRS_ACLS);
 	}
-	r = what & UMBRA_ATTRS_OWNER ? set_owner(to, st, &lost) : 0;
+	r = todo & UMBRA_ATTRS_OWNER ? set_owner(to, st, &lost) : 0;
 	if (r == 0 && (what & UMBRA_ATTRS_XATTRS))
 		r = copy_xattrs(&source, &target, &names, false, &lost);
-	if (r == 0 && (what & UMBRA_ATTRS_MODE))
+	if (r == 0 && (todo & UMBRA_ATTRS_MODE))
 		r = copy_mode(to, &target, st->st_mode, &lost);
 	if (r == 0 && (what & UMBRA_ATTRS_ACLS))
 		r = copy_acls(to, &source, &target, &names, st, what, &lost);

@@ -150,8 +150,9 @@ static int copy_extents(struct copy *c, off_t size)
 		r = copy_extent(c, at, end);
 		at = end;
 	}
-	if (r < 0)
+	if (r < 0 || (r == 0 && at == size))
 		return r;
+	/* It ends in a hole, or from has become shorter. */
 	return ftruncate(c->to, size) < 0 ? -errno : 0;
 }
 

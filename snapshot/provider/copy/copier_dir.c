@@ -243,7 +243,7 @@ static int keep_empty(struct copier *c, struct copy_dir *d, int unreadable, stru
 	struct umbra_inventory_record rec = {0};
 	int r;
 
-	if (mkdirat(parent->dst, d->w.name, 0700) < 0) {
+	if (mkdirat(parent->dst, d->w.name, 0700 | (d->seen.st.st_mode & 0777)) < 0) {
 		r = umbra_copier_store_failed(c, d, NULL, -errno, err);
 		return r < 0 ? r : UMBRA_WALK_SKIP;
 	}
@@ -306,7 +306,7 @@ static int make_target(struct copier *c, struct copy_dir *d, struct umbra_error 
 	struct copy_dir *parent = dir_of(d->w.parent);
 	int r;
 
-	if (mkdirat(parent->dst, d->w.name, 0700) < 0) {
+	if (mkdirat(parent->dst, d->w.name, 0700 | (d->seen.st.st_mode & 0777)) < 0) {
 		r = umbra_copier_store_failed(c, d, NULL, -errno, err);
 		return r < 0 ? r : UMBRA_WALK_SKIP;
 	}

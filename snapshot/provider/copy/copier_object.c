@@ -150,8 +150,9 @@ static int give_attributes(struct making *m, int from_fd, int to_fd, int unreada
 
 static int create(const struct making *m)
 {
+	/* With these bits it seldom needs a chmod() later. */
 	int fd = openat(m->d->dst, m->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			0600);
+			0600 | (m->seen.st.st_mode & 0777));
 
 	return fd < 0 ? -errno : fd;
 }
