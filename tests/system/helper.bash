@@ -61,8 +61,8 @@ umbra_setup() {
 	export T UMBRA UMBRA_STATE=$T/state UMBRA_TEST_TAG=$T
 	export PATH=$UMBRA_RUN/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 	export HOME=$T/home LC_ALL=C.UTF-8 TZ=UTC
-	export ASAN_OPTIONS=log_path=$T/.sanitizer/report:detect_stack_use_after_return=1
-	export UBSAN_OPTIONS=log_path=$T/.sanitizer/report:print_stacktrace=1
+	export ASAN_OPTIONS="log_path='$T/.sanitizer/report'":detect_stack_use_after_return=1
+	export UBSAN_OPTIONS="log_path='$T/.sanitizer/report'":print_stacktrace=1
 	unset XDG_STATE_HOME UMBRA_DEBUG UMBRA_TEST_NOW
 	watchdog $$ 3>&- 4>&- &
 	WATCHDOG=$!
