@@ -115,6 +115,36 @@ static int name_incomplete(struct gathering *g)
 	return r;
 }
 
+static bool was_found(const struct gathering *g, const struct umbra_set *set)
+{
+	size_t i;
+
+	for (i = 0; i < g->list.n; i++)
+		if (strcmp(g->list.sets[i]->id.s, set->id.s) == 0)
+			return true;
+	return false;
+}
+
+/* Providers find only what is on a mounted filesystem. */
+static int name_lost(const struct gathering *g, const struct umbra_set_list *old)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < old->n; i++) {
+		if (was_found(g, old->sets[i]))
+			continue;
+		umbra_token_format(old->sets[i]->time, token);
+		r = problem(
+			g->problems,
+			"set %s of '%s' was in the old catalog, but no copy of it was found: if "
+			"its filesystem is not mounted, mount it and rebuild again",
+			token, old->sets[i]->shadows[0]->path);
+	}
+	return r;
+}
+
 static int gather_all(struct umbra_session *s, struct gathering *g, struct umbra_error *err)
 {
 	const struct umbra_provider *const *p;
@@ -186,9 +216,10 @@ static int empty_work(int state_fd, int *fd_out, struct umbra_error *err)
 
 /*
  * Only the old catalog knows what was half-made: it has no record, and nobody would find it again.
- * Where the catalog can still be read that is undone first.
+ * Where the catalog can still be read that is undone first. *old: what it has then.
  */
-static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umbra_error *err)
+static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umbra_set_list *old,
+			   struct umbra_error *err)
 {
 	struct umbra_engine *without = s->engine, *whole;
 	struct umbra_error why = {0};
@@ -201,6 +232,8 @@ static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umb
 	r = umbra_catalog_verify(umbra_engine_catalog(whole), NULL);
 	if (r == 0)
 		r = umbra_reconcile(s, repaired, &why);
+	if (r == 0)
+		r = umbra_catalog_load(umbra_engine_catalog(whole), UMBRA_LOAD_BRIEF, old, &why);
 	s->engine = without;
 	umbra_engine_close(whole);
 	if (r != -ECANCELED && r != -ENOMEM)
@@ -211,6 +244,7 @@ static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umb
 int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, size_t *sets,
 		  struct umbra_error *err)
 {
+	_cleanup_set_list_ struct umbra_set_list old = {0};
 	struct gathering g = {.problems = problems};
 	int state_fd = umbra_engine_state_fd(s->engine);
 	const char *dir = umbra_engine_state_dir(s->engine);
@@ -218,12 +252,14 @@ int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, s
 	_cleanup_close_ int work_fd = -1;
 	int r;
 
-	r = undo_unfinished(s, repaired, err);
+	r = undo_unfinished(s, repaired, &old, err);
 	s->phase = "rebuilding";
 	if (r == 0)
 		r = work ? empty_work(state_fd, &work_fd, err) : umbra_oom(err);
 	if (r == 0)
 		r = gather_all(s, &g, err);
+	if (r == 0 && name_lost(&g, &old) < 0)
+		r = umbra_oom(err);
 	if (r == 0)
 		r = fill_catalog(s, work, &g, err);
 	if (r == 0)

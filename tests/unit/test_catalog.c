@@ -164,3 +164,17 @@ Test(catalog, a_set_that_lost_its_copies_is_damage)
 	cr_assert_eq(umbra_catalog_load(c, UMBRA_LOAD_BRIEF, &list, &err), -EUCLEAN);
 	cr_assert_eq(err.code, UMBRA_E_DAMAGED);
 }
+
+Test(catalog, numbers_go_around_and_pass_over_those_in_use)
+{
+	_cleanup_catalog_ struct umbra_catalog *c = open_catalog();
+	_cleanup_set_ struct umbra_set *first = make_set(1000, 1), *next = make_set(1001, 3);
+
+	cr_assert_eq(umbra_catalog_add(c, first, NULL), 0);
+	cr_assert_eq(umbra_db_exec(c, "UPDATE last_index SET value=65534", NULL, "winding"), 0);
+	cr_assert_eq(umbra_catalog_add(c, next, NULL), 0);
+	cr_assert_eq(first->shadows[0]->index, 1);
+	cr_assert_eq(next->shadows[0]->index, UMBRA_INDEX_MAX);
+	cr_assert_eq(next->shadows[1]->index, 2);
+	cr_assert_eq(next->shadows[2]->index, 3);
+}

@@ -544,3 +544,19 @@ Test(coordinator, a_rebuild_undoes_what_was_unfinished)
 	rebuild_after_death(FAKE_COMMIT);
 	rebuild_after_death(FAKE_FINISH);
 }
+
+Test(coordinator, a_rebuild_names_what_it_does_not_find)
+{
+	_cleanup_free_ char *cmd = umbra_asprintf("mv '%s/fake' '%s/away'", state, base);
+	_cleanup_free_ char *back = umbra_asprintf("mv '%s/away' '%s/fake'", base, state);
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0, "%s", err.text);
+	cr_assert_eq(system(cmd), 0);
+	cr_assert_eq(check(true, &err), 1, "%s", err.text);
+	cr_assert_eq(count_sets(), 0);
+	cr_assert_eq(system(back), 0);
+	cr_assert_eq(check(true, &err), 0, "%s", err.text);
+	cr_assert_eq(count_sets(), 1);
+}
