@@ -7,10 +7,13 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "snapshot/provider/copy/flush.h"
 #include "snapshot/sys/same.h"
 
 #define LINK_MAX_UNKNOWN 1000 /* NTFS has 1024 */
 #define LINK_MAX_GLIBC   127  /* what glibc says of filesystems that it does not know */
+
+#define EARLY_BYTES (128ULL << 20)
 
 /* A record has a limit, and a tree may hold paths of any length: of a long one the end is kept. */
 #define NOTE_PATH_MAX  1024
@@ -306,12 +309,25 @@ int umbra_copier_attributes(struct copier *c, const struct copy_dir *d, const ch
 
 /* --- all of it --- */
 
+/* The disk need not be idle until the last file is copied. */
+static void flush_early(struct copier *c)
+{
+	const uint64_t copied = c->copied;
+
+	if (copied - c->early_from < EARLY_BYTES || (c->early && umbra_flush_running(c->early)))
+		return;
+	umbra_flush_forget(c->early);
+	c->early = umbra_flush_start(c->place->tree);
+	c->early_from = copied;
+}
+
 static int tick(struct umbra_walk *walk, struct umbra_error *err)
 {
 	struct copier *c = copier_of(walk);
 	const struct umbra_progress p = {
 		.files = c->files, .files_total = c->files_total, .bytes = c->bytes};
 
+	flush_early(c);
 	return umbra_watch_tick(c->m->watch, &p, err);
 }
 
@@ -386,6 +402,7 @@ static int walk_all(struct copier *c, struct umbra_error *err)
 
 static void finish(struct copier *c)
 {
+	umbra_flush_forget(c->early);
 	umbra_links_free(c->links);
 	umbra_inventory_close(c->inventory);
 	umbra_shown_close(c->shown);

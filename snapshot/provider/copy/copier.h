@@ -107,6 +107,8 @@ struct copier {
 	uid_t uid;
 	atomic_uint leases; /* that were not given up when we asked */
 	atomic_uint_least64_t files, dirs, linked, bytes, copied;
+	struct umbra_flush *early; /* under way, or NULL; the main thread's, as the next one */
+	uint64_t early_from;       /* copied when it began */
 	pthread_mutex_t notes_lock;
 	size_t notes_bytes; /* under notes_lock */
 	bool no_memory;     /* under notes_lock: a note was lost */

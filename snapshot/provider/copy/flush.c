@@ -8,7 +8,7 @@
 
 #define TICK_MS 100
 
-struct flush {
+struct umbra_flush {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	int fd;
@@ -17,7 +17,7 @@ struct flush {
 	int result;
 };
 
-static void free_flush(struct flush *f)
+static void free_flush(struct umbra_flush *f)
 {
 	umbra_close(f->fd);
 	pthread_cond_destroy(&f->changed);
@@ -27,7 +27,7 @@ static void free_flush(struct flush *f)
 
 static void *run(void *arg)
 {
-	struct flush *f = arg;
+	struct umbra_flush *f = arg;
 	int r = syncfs(f->fd) < 0 ? -errno : 0;
 	bool alone;
 
@@ -42,7 +42,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static bool wait_done(struct flush *f)
+static bool wait_done(struct umbra_flush *f)
 {
 	struct timespec until;
 	bool done;
@@ -60,58 +60,75 @@ static bool wait_done(struct flush *f)
 	return done;
 }
 
-/* Whoever is second, this or the thread, frees it. */
-static void forget(struct flush *f)
+bool umbra_flush_running(struct umbra_flush *f)
 {
 	bool done;
 
+	pthread_mutex_lock(&f->lock);
+	done = f->done;
+	pthread_mutex_unlock(&f->lock);
+	return !done;
+}
+
+/* Whoever is second, this or the thread, frees it. */
+struct umbra_flush *umbra_flush_forget(struct umbra_flush *f)
+{
+	bool done;
+
+	if (!f)
+		return NULL;
 	pthread_mutex_lock(&f->lock);
 	done = f->done;
 	f->alone = true;
 	pthread_mutex_unlock(&f->lock);
 	if (done)
 		free_flush(f);
+	return NULL;
 }
 
-static int start(int fd, struct flush **out)
+struct umbra_flush *umbra_flush_start(int fd)
 {
-	struct flush *f = calloc(1, sizeof(*f));
+	struct umbra_flush *f = calloc(1, sizeof(*f));
 	pthread_t thread;
-	int r;
 
 	if (!f)
-		return -ENOMEM;
+		return NULL;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	r = f->fd < 0 ? -errno : -pthread_create(&thread, NULL, run, f);
-	if (r < 0) {
+	if (f->fd < 0 || pthread_create(&thread, NULL, run, f) != 0) {
 		free_flush(f);
-		return r;
+		return NULL;
 	}
 	pthread_detach(thread);
-	*out = f;
-	return 0;
+	return f;
+}
+
+static int wait_with_ticks(struct umbra_flush *f, struct umbra_watch *watch,
+			   const struct umbra_progress *progress, struct umbra_error *err)
+{
+	int r;
+
+	while (!wait_done(f)) {
+		r = umbra_watch_tick(watch, progress, err);
+		if (r < 0)
+			return r;
+	}
+	r = f->result;
+	return r < 0 ? umbra_fail_errno(err, r, "writing everything back failed") : 0;
 }
 
 int umbra_flush(int fd, struct umbra_watch *watch, const struct umbra_progress *progress,
 		struct umbra_error *err)
 {
-	struct flush *f;
-	int r = start(fd, &f);
+	struct umbra_flush *f = umbra_flush_start(fd);
+	int r;
 
-	if (r < 0) /* then without ticks */
-		r = syncfs(fd) < 0 ? -errno : 0;
-	else {
-		while (!wait_done(f)) {
-			r = umbra_watch_tick(watch, progress, err);
-			if (r < 0) {
-				forget(f);
-				return r;
-			}
-		}
-		r = f->result;
-		free_flush(f);
-	}
-	return r < 0 ? umbra_fail_errno(err, r, "writing everything back failed") : 0;
+	if (!f) /* then without ticks */
+		return syncfs(fd) < 0
+			       ? umbra_fail_errno(err, errno, "writing everything back failed")
+			       : 0;
+	r = wait_with_ticks(f, watch, progress, err);
+	umbra_flush_forget(f);
+	return r;
 }

@@ -10,3 +10,9 @@
  */
 int umbra_flush(int fd, struct umbra_watch *watch, const struct umbra_progress *progress,
 		struct umbra_error *err);
+
+/* The same in the background, to have less to wait for later. NULL: it could not be started. */
+struct umbra_flush *umbra_flush_start(int fd);
+bool umbra_flush_running(struct umbra_flush *flush);
+/* Does not wait for it. Takes NULL, returns NULL. */
+struct umbra_flush *umbra_flush_forget(struct umbra_flush *flush);
