@@ -147,3 +147,47 @@ Test(copier, another_image_with_the_same_times_is_seen)
 	rig_same(second);
 	rig_run("umount origin");
 }
+
+/* --- hard links --- */
+
+static char *below(const char *name)
+{
+	return umbra_asprintf("%s/%s", rig_dir(), name);
+}
+
+static ino_t inode_of(const char *name)
+{
+	_cleanup_free_ char *path = below(name);
+	struct stat st;
+
+	return lstat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static ino_t doomed;
+
+/* Another file takes the place and the number of the one that was copied already. */
+static void reuse_inode(void)
+{
+	rig_run("rm origin/file outside && echo new >origin/m/z/file && "
+		"ln origin/m/z/file outside");
+}
+
+Test(copier, an_inode_that_is_used_again_is_another_file)
+{
+	struct holder h = {.then = reuse_inode};
+	struct umbra_shadow *shadow;
+
+	/* In the order of inodes: file, one, two. */
+	rig_run("cd origin && mkdir -p m/z && cd m/z && echo old >file && touch one two && "
+		"mv file one ../.. && mv two .. && ln ../../file ../../../outside");
+	doomed = inode_of("origin/file");
+	take_lease(&h, "one");   /* one thread waits here */
+	take_lease(&h, "m/two"); /* the other one here, before it lists m/z */
+	start(&h);
+	shadow = rig_copy(NULL);
+	finish(&h);
+	if (inode_of("origin/m/z/file") != doomed)
+		cr_skip("inode numbers are not used again here");
+	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/m/z/file)\" = new ]", shadow->id.s));
+	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/file)\" = old ]", shadow->id.s));
+}

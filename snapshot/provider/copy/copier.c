@@ -26,10 +26,13 @@ int umbra_copier_look(int dirfd, const char *name, int more_flags, struct seen *
 	struct statx x;
 	struct seen s = {0};
 
-	if (statx(dirfd, name ? name : "", flags, STATX_BASIC_STATS | STATX_MNT_ID, &x) < 0)
+	if (statx(dirfd, name ? name : "", flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
+		  &x) < 0)
 		return -errno;
 	if (x.stx_mask & STATX_MNT_ID)
 		s.mount = x.stx_mnt_id;
+	if (x.stx_mask & STATX_BTIME)
+		s.born = (struct timespec){x.stx_btime.tv_sec, x.stx_btime.tv_nsec};
 	s.st.st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
 	s.st.st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor);
 	s.st.st_ino = x.stx_ino;

@@ -53,9 +53,10 @@ int umbra_copier_run(struct umbra_member *m, const struct umbra_copier_place *pl
 
 /* --- what follows is between the parts of the copier --- */
 
-/* What statx() says of an object, and on which mount it lies (0: not known). */
+/* What statx() says of an object, when it was made and on which mount it lies (0: not known). */
 struct seen {
 	struct stat st;
+	struct timespec born;
 	uint64_t mount;
 };
 

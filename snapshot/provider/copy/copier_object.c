@@ -349,12 +349,22 @@ static int link_first(struct making *m, const struct umbra_link *link, struct um
 	return 0;
 }
 
+static struct umbra_link_id link_id(const struct seen *seen)
+{
+	bool known = seen->born.tv_sec != 0 || seen->born.tv_nsec != 0;
+
+	return (struct umbra_link_id){.dev = seen->st.st_dev,
+				      .ino = seen->st.st_ino,
+				      .born = known ? seen->born : seen->st.st_ctim};
+}
+
 static int make_first(struct making *m, struct umbra_link *link, struct umbra_error *err)
 {
 	int r = make_or_link(m, err);
+	const struct umbra_link_id made = link_id(&m->seen);
 
 	/* Another inode may have come in its place just before it was opened. */
-	if (r != 0 || m->seen.st.st_ino != link->ino || m->seen.st.st_dev != link->dev) {
+	if (r != 0 || !umbra_link_same(&made, &link->id)) {
 		umbra_links_failed(m->c->links, link);
 		return r;
 	}
@@ -367,12 +377,12 @@ static int make_first(struct making *m, struct umbra_link *link, struct umbra_er
 
 static int make_linked(struct making *m, struct umbra_error *err)
 {
-	const struct stat *st = &m->seen.st;
+	const struct umbra_link_id id = link_id(&m->seen);
 	struct umbra_link *link;
 	bool first;
 	int r;
 
-	link = umbra_links_get(m->c->links, st->st_dev, st->st_ino, st->st_nlink, &first);
+	link = umbra_links_get(m->c->links, &id, m->seen.st.st_nlink, &first);
 	if (!link)
 		return m->c->walk.stop ? GONE : umbra_oom(err);
 	r = first ? make_first(m, link, err) : link_first(m, link, err);

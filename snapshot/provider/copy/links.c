@@ -62,18 +62,17 @@ struct umbra_links *umbra_links_free(struct umbra_links *l)
 	return NULL;
 }
 
-static struct umbra_link **chain(struct umbra_links *l, dev_t dev, ino_t ino)
+static struct umbra_link **chain(struct umbra_links *l, const struct umbra_link_id *id)
 {
-	return &l->table[umbra_sum_word(dev, ino) & (l->size - 1)];
+	return &l->table[umbra_sum_word(id->dev, id->ino) & (l->size - 1)];
 }
 
-static struct umbra_link **find(struct umbra_links *l, dev_t dev, ino_t ino)
+static struct umbra_link **find(struct umbra_links *l, const struct umbra_link_id *id)
 {
 	struct umbra_link **at;
 
-	for (at = chain(l, dev, ino); *at; at = &(*at)->next)
-		if ((*at)->ino == ino && (*at)->dev == dev)
-			break;
+	for (at = chain(l, id); *at && !umbra_link_same(&(*at)->id, id);)
+		at = &(*at)->next;
 	return at;
 }
 
@@ -92,7 +91,7 @@ static void grow(struct umbra_links *l)
 	for (i = 0; i < size; i++) {
 		for (link = old[i]; link; link = next) {
 			next = link->next;
-			to = chain(l, link->dev, link->ino);
+			to = chain(l, &link->id);
 			link->next = *to;
 			*to = link;
 		}
@@ -100,7 +99,7 @@ static void grow(struct umbra_links *l)
 	free(old);
 }
 
-static struct umbra_link *add(struct umbra_links *l, dev_t dev, ino_t ino, nlink_t nlink)
+static struct umbra_link *add(struct umbra_links *l, const struct umbra_link_id *id, nlink_t nlink)
 {
 	struct umbra_link *link = calloc(1, sizeof(*link)), **to;
 
@@ -108,10 +107,9 @@ static struct umbra_link *add(struct umbra_links *l, dev_t dev, ino_t ino, nlink
 		return NULL;
 	if (l->n >= l->size)
 		grow(l);
-	link->dev = dev;
-	link->ino = ino;
+	link->id = *id;
 	link->left = nlink;
-	to = chain(l, dev, ino);
+	to = chain(l, id);
 	link->next = *to;
 	*to = link;
 	l->n++;
@@ -124,9 +122,9 @@ static bool wait_until_made(struct umbra_links *l, struct umbra_link *link)
 	struct timespec until;
 
 	while (link->state == UMBRA_LINK_MAKING && !l->walk->stop) {
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += 1;
-		pthread_cond_timedwait(&l->made, &l->lock, &until);
+		pthread_cond_clockwait(&l->made, &l->lock, CLOCK_MONOTONIC, &until);
 	}
 	return link->state != UMBRA_LINK_MAKING;
 }
@@ -139,7 +137,7 @@ static struct umbra_walk_dir *put(struct umbra_links *l, struct umbra_link *link
 
 	if (--link->users > 0 || (link->left > 0 && link->state != UMBRA_LINK_FAILED))
 		return NULL;
-	for (at = find(l, link->dev, link->ino); *at != link;)
+	for (at = find(l, &link->id); *at != link;)
 		at = &(*at)->next;
 	*at = link->next;
 	l->n--;
@@ -148,17 +146,17 @@ static struct umbra_walk_dir *put(struct umbra_links *l, struct umbra_link *link
 	return dir;
 }
 
-struct umbra_link *umbra_links_get(struct umbra_links *l, dev_t dev, ino_t ino, nlink_t nlink,
-				   bool *first)
+struct umbra_link *umbra_links_get(struct umbra_links *l, const struct umbra_link_id *id,
+				   nlink_t nlink, bool *first)
 {
 	struct umbra_walk_dir *dir = NULL;
 	struct umbra_link *link;
 
 	pthread_mutex_lock(&l->lock);
-	link = *find(l, dev, ino);
+	link = *find(l, id);
 	*first = !link;
 	if (!link)
-		link = add(l, dev, ino, nlink);
+		link = add(l, id, nlink);
 	if (link) {
 		link->users++;
 		if (link->left > 0)
