@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Who sees what: permissions and access control lists in a mounted tree, and ordinary users'
 # own trees.
+# shellcheck disable=SC2016 # what other shells run is theirs to expand
 load helper
 
 teardown() {
@@ -128,8 +129,7 @@ access_of() {
 
 @test "an ordinary user has a tree of his own" {
 	require_fuse
-	local state mnt name
-	name=$(test_user)
+	local mnt
 	as_user mkdir -p "$T/user/data/sub" "$T/user/mnt"
 	as_user sh -c 'echo one >"$0/data/sub/file"; chmod 640 "$0/data/sub/file"' "$T/user"
 	export USER_STATE=$T/user/state
