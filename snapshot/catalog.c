@@ -110,9 +110,8 @@ static int open_db(struct umbra_catalog *c, enum umbra_catalog_mode mode, struct
 	/* Data from disk may be hostile: no triggers or views in it are trusted. */
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	return umbra_db_exec(
-		c, "PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL; PRAGMA journal_mode=DELETE",
-		err, "opening it");
+	return umbra_db_exec(c, "PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL", err,
+			     "opening it");
 }
 
 int umbra_catalog_open(const char *state_dir, enum umbra_catalog_mode mode,

@@ -11,6 +11,8 @@
 #include "common/util.h"
 #include "snapshot/provider.h"
 
+#define MARK_NAME "catalog.made"
+
 struct umbra_engine {
 	char *state_dir;
 	int state_fd;
@@ -156,12 +158,44 @@ int umbra_engine_open(const char *state_dir, enum umbra_catalog_mode mode,
 	return 0;
 }
 
+/* A catalog that is gone would look like one without sets, and its copies be forgotten. */
+static int refuse_vanished(const struct umbra_engine *e, struct umbra_error *err)
+{
+	struct stat st;
+
+	if (fstatat(e->state_fd, MARK_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	if (fstatat(e->state_fd, UMBRA_CATALOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_size > 0)
+		return 0;
+	return umbra_fail(
+		err, UMBRA_E_DAMAGED, EUCLEAN,
+		"the catalog '%s/%s' is gone; the shadow copies may still be there: 'umbra "
+		"check --rebuild' makes it anew from them",
+		e->state_dir, UMBRA_CATALOG_NAME);
+}
+
+/* From now on there has been a catalog. Without room for the mark the next change makes it. */
+static void mark(const struct umbra_engine *e)
+{
+	if (faccessat(e->state_fd, MARK_NAME, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		umbra_replace_file(e->state_fd, MARK_NAME, 0600, "", 0);
+}
+
 int umbra_engine_open_catalog(struct umbra_engine *e, enum umbra_catalog_mode mode,
 			      struct umbra_error *err)
 {
+	int r = 0;
+
 	if (mode == UMBRA_CATALOG_NONE)
 		return 0;
-	return umbra_catalog_open(e->state_dir, mode, &e->catalog, err);
+	if (e->state_fd >= 0)
+		r = refuse_vanished(e, err);
+	if (r == 0)
+		r = umbra_catalog_open(e->state_dir, mode, &e->catalog, err);
+	if (r == 0 && mode == UMBRA_CATALOG_WRITE)
+		mark(e);
+	return r;
 }
 
 struct umbra_engine *umbra_engine_close(struct umbra_engine *e)

@@ -5,6 +5,7 @@
  *
  * STATE/			0700
  * STATE/catalog.db		catalog.h
+ * STATE/catalog.made		there has been a catalog: one that is missing or empty is damage
  * STATE/lock			flock(): held by whoever creates or deletes (coordinator)
  * STATE/reserve		reserve.h
  * STATE/copies/		what provider copy keeps

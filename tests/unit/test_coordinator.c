@@ -560,3 +560,19 @@ Test(coordinator, a_rebuild_names_what_it_does_not_find)
 	cr_assert_eq(check(true, &err), 0, "%s", err.text);
 	cr_assert_eq(count_sets(), 1);
 }
+
+Test(coordinator, a_catalog_that_is_gone_or_empty_is_not_one_without_sets)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s", state, UMBRA_CATALOG_NAME);
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(i ? truncate(path, 0) : unlink(path), 0);
+		cr_assert_eq(create(&id, &err), -EUCLEAN);
+		cr_assert(strstr(err.text, "check --rebuild"), "%s", err.text);
+		cr_assert_eq(check(true, &err), 0, "%s", err.text);
+		cr_assert_eq(count_sets(), 1);
+	}
+}
