@@ -191,6 +191,19 @@ static int make_dir(struct umbra_restore *r, const struct umbra_node *node,
 	return ret;
 }
 
+/* New files are made durable together; that of each one alone would take far longer. */
+static int make_durable(const struct umbra_restore *r, const struct umbra_target *dir,
+			struct umbra_error *err)
+{
+	if (!r->wrote || dir->fd < 0 || syncfs(dir->fd) == 0)
+		return 0;
+	if (errno != EBADF)
+		return umbra_fail_errno(err, errno, "cannot write to the filesystem of '%s'",
+					dir->path);
+	sync(); /* we may not read the directory, so it was opened with O_PATH */
+	return 0;
+}
+
 static int one_dir(struct umbra_restore *r, const char *path, const struct umbra_node *node,
 		   const struct umbra_target *parent, const char *name,
 		   const struct umbra_node *live, const char *dest, struct umbra_error *err)
@@ -225,9 +238,11 @@ static int one_dir(struct umbra_restore *r, const char *path, const struct umbra
 	r->depth++;
 	ret = children(r, path, node, &names, &target, err);
 	r->depth--;
-	if (ret < 0 || target.fd < 0)
-		return ret;
-	return finish_dir(r, node, &target, live, kept == 0, err);
+	if (ret == 0 && target.fd >= 0)
+		ret = finish_dir(r, node, &target, live, kept == 0, err);
+	if (live->mount && make_durable(r, &target, ret < 0 ? NULL : err) < 0 && ret == 0)
+		ret = -EIO;
+	return ret;
 }
 
 /* A mount is another volume, which the set says nothing about unless it has a member there. */
@@ -362,7 +377,12 @@ static int root_dir(struct umbra_restore *r, const char *path, const struct umbr
 
 	if (ret == 0)
 		ret = umbra_target_open(NULL, NULL, &target, err);
-	return ret < 0 ? ret : children(r, path, node, &names, &target, err);
+	if (ret < 0)
+		return ret;
+	ret = children(r, path, node, &names, &target, err);
+	if (make_durable(r, &target, ret < 0 ? NULL : err) < 0 && ret == 0)
+		ret = -EIO;
+	return ret;
 }
 
 static int restore(struct umbra_restore *r, const char *path, const struct umbra_node *node,
@@ -381,9 +401,8 @@ static int restore(struct umbra_restore *r, const char *path, const struct umbra
 	ret = entry(r, path, node, &parent, strrchr(dest, '/') + 1, &r->why);
 	if (ret < 0)
 		ret = warned(r, ret, err);
-	/* New files are made durable together; that of each one alone would take far longer. */
-	if (r->wrote && syncfs(parent.fd) < 0 && ret == 0)
-		ret = umbra_fail_errno(err, errno, "cannot write to the filesystem of '%s'", dest);
+	if (make_durable(r, &parent, ret < 0 ? NULL : err) < 0 && ret == 0)
+		ret = -EIO;
 	return ret;
 }
 

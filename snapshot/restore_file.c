@@ -90,6 +90,7 @@ static bool is_ours(int fd, const struct umbra_node *node)
 	struct stat st;
 
 	return fstat(fd, &st) == 0 && st.st_uid == geteuid() && st.st_nlink == 1 &&
+	       ((!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) || st.st_rdev == node->st.st_rdev) &&
 	       (st.st_mode & S_IFMT) == (node->st.st_mode & S_IFMT);
 }
 
@@ -113,8 +114,9 @@ int umbra_restore_put(struct umbra_restore *r, const struct umbra_node *node,
 		ret = umbra_restore_attrs(r, node, fd, UMBRA_ATTRS_ALL, path, err);
 	else
 		ret = umbra_fail(err, UMBRA_E_BUSY, EBUSY, "'%s' was changed meanwhile", path);
-	/* What is replaced must not be lost for something that a power cut leaves empty. */
-	if (ret == 0 && old && regular && fsync(fd) < 0)
+	/* What is replaced must not be lost for something that a power cut leaves empty. A file
+	 * with several names may be the one to replace others. */
+	if (ret == 0 && regular && (old || node->st.st_nlink > 1) && fsync(fd) < 0)
 		ret = umbra_fail_errno(err, errno, "cannot write '%s'", path);
 	if (ret < 0) {
 		unlinkat(dir->fd, tmp, 0);

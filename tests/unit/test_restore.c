@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fake_copies.h"
@@ -300,4 +302,84 @@ Test(restore, deeper_than_the_stack_allows_is_said_not_crashed)
 	cr_assert_eq(too_deep, 1);
 	cr_assert_eq(r.failed, 1);
 	fake_run("test -d d/d/d/d; test ! -e d/d/d/d/d");
+}
+
+/* --- what was restored survives a power cut --- */
+
+static dev_t synced[16];
+static size_t n_synced, n_fsynced;
+
+/* In place of the C library's. */
+int syncfs(int fd)
+{
+	struct stat st;
+
+	if (n_synced < UMBRA_ARRAY_SIZE(synced) && fstat(fd, &st) == 0)
+		synced[n_synced++] = st.st_dev;
+	return (int)syscall(SYS_syncfs, fd);
+}
+
+int fsync(int fd)
+{
+	n_fsynced++;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static void need_root(void)
+{
+	if (geteuid() != 0)
+		cr_skip("needs root");
+}
+
+Test(restore, the_filesystem_that_was_restored_to_is_written_out)
+{
+	_cleanup_view_ struct umbra_view *view = NULL;
+	struct umbra_restore r = {0};
+	struct stat st;
+	size_t i;
+	bool found = false;
+
+	need_root();
+	fake_run("mount -t tmpfs umbra-unit .");
+	fake_run("echo x >f");
+	fake_set(1);
+	fake_run("rm f");
+	cr_assert_eq(stat(fake_live(), &st), 0);
+	view = umbra_view_of_set(fake_opener(), fake_sets()->sets[0]);
+	r.view = view;
+	n_synced = 0;
+	cr_assert_eq(umbra_restore_path(&r, fake_live(), fake_live(), NULL), 0);
+	umbra_restore_finish(&r);
+	fake_run("test -e f && umount -l .");
+	for (i = 0; i < n_synced; i++)
+		found |= synced[i] == st.st_dev;
+	cr_assert(found);
+}
+
+Test(restore, a_link_replaces_only_with_what_is_written_out)
+{
+	struct umbra_restore r = {0};
+
+	fake_run("mkdir d; echo 1 >d/a; ln d/a d/b");
+	fake_set(1);
+	fake_run("rm d/a d/b; echo old >d/b");
+	n_fsynced = 0;
+	cr_assert_eq(run(&r, "d", "d"), 0);
+	cr_assert_eq(n_fsynced, 1);
+	fake_run("test d/a -ef d/b");
+}
+
+Test(restore, into_a_directory_that_may_not_be_read)
+{
+	struct umbra_restore r = {0};
+
+	need_root();
+	fake_run("mkdir d; echo 1 >d/a; chmod 755 ..; chmod 300 d; chown 4711 d d/a");
+	fake_set(1);
+	fake_run("rm d/a; chmod -R a+rX ..; chmod 300 d");
+	cr_assert_eq(setresuid((uid_t)-1, 4711, 0), 0);
+	cr_assert_eq(run(&r, "d/a", "d/a"), 0);
+	cr_assert_eq(setresuid((uid_t)-1, 0, 0), 0);
+	cr_assert_eq(r.failed, 0);
+	is_as_before("d/a");
 }
