@@ -78,7 +78,7 @@ void rig_run(const char *fmt, ...)
 	r = shell(fmt, ap);
 	va_end(ap);
 	if (fmt[0] == '?' && r != 0)
-		cr_skip("cannot: %s", fmt + 1);
+		rig_skip("cannot: %s", fmt + 1);
 	cr_assert_eq(r, 0, "%s", fmt);
 }
 
@@ -351,7 +351,7 @@ ino_t rig_ino(const struct umbra_shadow *shadow, const char *path)
 void rig_become_user(void)
 {
 	if (geteuid() != 0)
-		cr_skip("needs root to become another user");
+		rig_skip("needs root to become another user");
 	cr_assert_eq(setgroups(0, NULL), 0);
 	cr_assert_eq(setresgid(USER, USER, 0), 0);
 	cr_assert_eq(setresuid(USER, USER, 0), 0);

@@ -8,6 +8,13 @@ void rig_begin(void);
 void rig_begin_in_memory(void); /* for many files */
 void rig_end(void);
 
+/* Criterion does not end a test that is skipped. */
+#define rig_skip(...)                                                                              \
+	do {                                                                                       \
+		rig_end();                                                                         \
+		cr_skip(__VA_ARGS__);                                                              \
+	} while (0)
+
 /* sh -c in DIR; must succeed. Skips the test when it begins with '?'. */
 void rig_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same, as a question. */

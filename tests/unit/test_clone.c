@@ -139,8 +139,10 @@ Test(clone, other_filesystem)
 	_cleanup_close_ int from = make("from"), to = mkstemp(path);
 	struct umbra_clone_pair pair = {0};
 
-	if (to < 0)
+	if (to < 0) {
+		teardown();
 		cr_skip("no /dev/shm");
+	}
 	unlink(path);
 	put(from, 1 << 20, 300 << 10, 'a');
 	put(from, 3 << 20, 10, 'a');

@@ -57,7 +57,7 @@ static void take_lease(struct holder *h, const char *name)
 	cr_assert_eq(write(fd, "leased\n", 7), 7);
 	signal(SIGIO, SIG_IGN);
 	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
-		cr_skip("no leases here");
+		rig_skip("no leases here");
 	h->fds[h->n++] = fd;
 }
 
@@ -187,7 +187,7 @@ Test(copier, an_inode_that_is_used_again_is_another_file)
 	shadow = rig_copy(NULL);
 	finish(&h);
 	if (inode_of("origin/m/z/file") != doomed)
-		cr_skip("inode numbers are not used again here");
+		rig_skip("inode numbers are not used again here");
 	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/m/z/file)\" = new ]", shadow->id.s));
 	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/file)\" = old ]", shadow->id.s));
 }

@@ -21,7 +21,7 @@ TestSuite(copy_many, .init = rig_begin_in_memory, .fini = rig_end, .timeout = 12
 static void need_root(void)
 {
 	if (geteuid() != 0)
-		cr_skip("needs root");
+		rig_skip("needs root");
 }
 
 static void make_socket(const char *name)
@@ -226,7 +226,7 @@ Test(copy, past_the_link_limit_a_new_file_begins)
 			link(from2, to2);
 	}
 	if (r == 0)
-		cr_skip("this filesystem has no limit of links below 70000");
+		rig_skip("this filesystem has no limit of links below 70000");
 	second = rig_copy(first);
 	rig_same(second);
 	cr_assert_neq(rig_ino(first, "file"), rig_ino(second, "file"));
@@ -258,7 +258,7 @@ Test(copy, a_file_that_never_holds_still_is_kept_and_named)
 	pthread_t thread;
 
 	if (rig_true("echo x >x && cp --reflink=always x y 2>/dev/null"))
-		cr_skip("here files are cloned, which takes no time");
+		rig_skip("here files are cloned, which takes no time");
 	/* Long enough that it takes a while to read. */
 	rig_run("echo quiet >origin/quiet; dd if=/dev/zero of=origin/log bs=1M count=64 "
 		"status=none");
