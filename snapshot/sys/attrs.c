@@ -284,12 +284,10 @@ static int copy_mode(const struct umbra_object *o, const struct place *p, mode_t
 	return r;
 }
 
-static int copy_acls(const struct umbra_object *o, const struct place *from, const struct place *to,
-		     const struct names *names, const struct stat *st, unsigned int what,
-		     unsigned int *lost)
+/* Before the mode: what it gives to the group is what an inherited ACL gives to others. */
+static int copy_acls(const struct place *from, const struct place *to, const struct names *names,
+		     const struct stat *st, unsigned int what, unsigned int *lost)
 {
-	int r;
-
 	if (S_ISLNK(st->st_mode))
 		return 0;
 	if (!(what & UMBRA_ATTRS_FRESH)) {
@@ -298,11 +296,7 @@ static int copy_acls(const struct umbra_object *o, const struct place *from, con
 		if (S_ISDIR(st->st_mode) && !names_have(names, ACL_DEFAULT))
 			remove_call(to, ACL_DEFAULT);
 	}
-	r = copy_xattrs(from, to, names, true, lost);
-	if (r == 0 && (*lost & UMBRA_ATTRS_ACLS) && (what & UMBRA_ATTRS_MODE) &&
-	    names_have(names, ACL_ACCESS))
-		r = copy_mode(o, to, mode_without_acl(from, st->st_mode), lost);
-	return r;
+	return copy_xattrs(from, to, names, true, lost);
 }
 
 static int copy_times(const struct umbra_object *o, const struct place *p, const struct stat *st,
@@ -346,6 +340,7 @@ int umbra_attrs_copy(const struct umbra_object *from, const struct umbra_object 
 	_cleanup_(names_finish) struct names names = {.buf = names.small};
 	struct place source, target;
 	unsigned int lost = 0, todo = what;
+	mode_t mode = st->st_mode;
 	int r;
 
 	if (place_of(from, &source) < 0 || place_of(to, &target) < 0)
@@ -362,10 +357,14 @@ int umbra_attrs_copy(const struct umbra_object *from, const struct umbra_object 
 	r = todo & UMBRA_ATTRS_OWNER ? set_owner(to, st, &lost) : 0;
 	if (r == 0 && (what & UMBRA_ATTRS_XATTRS))
 		r = copy_xattrs(&source, &target, &names, false, &lost);
-	if (r == 0 && (todo & UMBRA_ATTRS_MODE))
-		r = copy_mode(to, &target, st->st_mode, &lost);
 	if (r == 0 && (what & UMBRA_ATTRS_ACLS))
-		r = copy_acls(to, &source, &target, &names, st, what, &lost);
+		r = copy_acls(&source, &target, &names, st, what, &lost);
+	if (lost & what & UMBRA_ATTRS_ACLS && names_have(&names, ACL_ACCESS)) {
+		mode = mode_without_acl(&source, mode);
+		todo |= what & UMBRA_ATTRS_MODE;
+	}
+	if (r == 0 && (todo & UMBRA_ATTRS_MODE))
+		r = copy_mode(to, &target, mode, &lost);
 	if (r == 0 && (what & UMBRA_ATTRS_TIMES))
 		r = copy_times(to, &target, st, &lost);
 	if (r == 0)
