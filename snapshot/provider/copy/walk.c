@@ -412,6 +412,7 @@ static size_t open_limit(unsigned int fds)
 static bool still_running(struct umbra_walk *w)
 {
 	struct timespec until;
+	bool running;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += UMBRA_WALK_TICK_MS * 1000000L;
@@ -421,8 +422,9 @@ static bool still_running(struct umbra_walk *w)
 	while (w->threads > 0 &&
 	       pthread_cond_clockwait(&w->finished, &w->lock, CLOCK_MONOTONIC, &until) == 0)
 		;
+	running = w->threads > 0;
 	pthread_mutex_unlock(&w->lock);
-	return w->threads > 0;
+	return running;
 }
 
 static void watch(struct umbra_walk *w)
