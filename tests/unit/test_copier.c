@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "copy_rig.h"
+#include "sync_spy.h"
 
 TestSuite(copier, .init = rig_begin, .fini = rig_end, .timeout = 60);
 TestSuite(copier_memory, .init = rig_begin_in_memory, .fini = rig_end, .timeout = 60);
@@ -190,4 +191,18 @@ Test(copier, an_inode_that_is_used_again_is_another_file)
 		rig_skip("inode numbers are not used again here");
 	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/m/z/file)\" = new ]", shadow->id.s));
 	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/file)\" = old ]", shadow->id.s));
+}
+
+/* --- durability --- */
+
+Test(copier, a_deleted_copy_does_not_come_back_after_a_power_cut)
+{
+	_cleanup_free_ char *store = below("state/copies");
+	struct umbra_shadow *shadow;
+
+	rig_run("echo x >origin/f");
+	shadow = rig_copy(NULL);
+	sync_spy_reset();
+	cr_assert_eq(umbra_provider_find("copy")->remove(rig_state_fd(), shadow, NULL, NULL), 0);
+	cr_assert(sync_spy_last_is(store));
 }

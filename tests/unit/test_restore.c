@@ -4,13 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fake_copies.h"
 #include "snapshot/difference.h"
 #include "snapshot/restore.h"
+#include "sync_spy.h"
 
 TestSuite(restore, .init = fake_begin, .fini = fake_end, .timeout = 60);
 
@@ -306,25 +305,6 @@ Test(restore, deeper_than_the_stack_allows_is_said_not_crashed)
 
 /* --- what was restored survives a power cut --- */
 
-static dev_t synced[16];
-static size_t n_synced, n_fsynced;
-
-/* In place of the C library's. */
-int syncfs(int fd)
-{
-	struct stat st;
-
-	if (n_synced < UMBRA_ARRAY_SIZE(synced) && fstat(fd, &st) == 0)
-		synced[n_synced++] = st.st_dev;
-	return (int)syscall(SYS_syncfs, fd);
-}
-
-int fsync(int fd)
-{
-	n_fsynced++;
-	return (int)syscall(SYS_fsync, fd);
-}
-
 static void need_root(void)
 {
 	if (geteuid() != 0)
@@ -335,25 +315,19 @@ Test(restore, the_filesystem_that_was_restored_to_is_written_out)
 {
 	_cleanup_view_ struct umbra_view *view = NULL;
 	struct umbra_restore r = {0};
-	struct stat st;
-	size_t i;
-	bool found = false;
 
 	need_root();
 	fake_run("mount -t tmpfs umbra-unit .");
 	fake_run("echo x >f");
 	fake_set(1);
 	fake_run("rm f");
-	cr_assert_eq(stat(fake_live(), &st), 0);
 	view = umbra_view_of_set(fake_opener(), fake_sets()->sets[0]);
 	r.view = view;
-	n_synced = 0;
+	sync_spy_reset();
 	cr_assert_eq(umbra_restore_path(&r, fake_live(), fake_live(), NULL), 0);
 	umbra_restore_finish(&r);
+	cr_assert(sync_spy_wrote_out(fake_live()));
 	fake_run("test -e f && umount -l .");
-	for (i = 0; i < n_synced; i++)
-		found |= synced[i] == st.st_dev;
-	cr_assert(found);
 }
 
 Test(restore, a_link_replaces_only_with_what_is_written_out)
@@ -363,9 +337,9 @@ Test(restore, a_link_replaces_only_with_what_is_written_out)
 	fake_run("mkdir d; echo 1 >d/a; ln d/a d/b");
 	fake_set(1);
 	fake_run("rm d/a d/b; echo old >d/b");
-	n_fsynced = 0;
+	sync_spy_reset();
 	cr_assert_eq(run(&r, "d", "d"), 0);
-	cr_assert_eq(n_fsynced, 1);
+	cr_assert_eq(sync_spy_fsyncs(), 1);
 	fake_run("test d/a -ef d/b");
 }
 

@@ -230,7 +230,9 @@ static int remove_copy(int state_fd, const char *id, struct umbra_watch *watch,
 		return r;
 	if (unlinkat(store, id, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return umbra_fail_errno(err, errno, "cannot delete the copy '%s'", id);
-	return 0;
+	/* Else a power cut could bring it back when the catalog does not know it any more. */
+	r = umbra_fsync_dir(store);
+	return r < 0 ? umbra_fail_errno(err, r, "deleting the copy '%s'", id) : 0;
 }
 
 static int abort_member(struct umbra_member *m, struct umbra_error *err)
