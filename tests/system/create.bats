@@ -175,7 +175,8 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	rm -rf "${UMBRA_STATE:?}/copies/${id:?}"
 	run umbra check
 	assert_error 1 "problem: set @GMT-.*$id"
-	run -0 umbra check --rebuild
+	run umbra check --rebuild
+	assert_error 1 'problem: set @GMT-.* was in the old catalog, but no copy of it was found'
 	[[ $output == *"made anew with 1 set"* ]]
 	run -0 umbra check
 }
