@@ -206,3 +206,23 @@ Test(copier, a_deleted_copy_does_not_come_back_after_a_power_cut)
 	cr_assert_eq(umbra_provider_find("copy")->remove(rig_state_fd(), shadow, NULL, NULL), 0);
 	cr_assert(sync_spy_last_is(store));
 }
+
+/* --- what the store cannot keep --- */
+
+Test(copier, every_copy_says_what_is_lost_in_it)
+{
+	struct umbra_shadow *first, *second;
+
+	/* ext4 keeps a block of attributes, tmpfs what the memory holds. */
+	rig_run("?mount -t tmpfs umbra-unit origin && echo x >origin/f && "
+		"setfattr -n user.large -v $(head -c 40000 /dev/zero | tr '\\0' x) origin/f && "
+		"! { : >g && setfattr -n user.large -v $(head -c 40000 /dev/zero | tr '\\0' x) g; "
+		"}");
+	rig_settle();
+	first = rig_copy(NULL);
+	second = rig_copy(first);
+	rig_run("umount origin");
+	cr_assert_eq(rig_ino(first, "f"), rig_ino(second, "f"));
+	cr_assert(rig_noted(first, UMBRA_NOTE_PARTIAL, "f"));
+	cr_assert(rig_noted(second, UMBRA_NOTE_PARTIAL, "f"));
+}

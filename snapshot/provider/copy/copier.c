@@ -268,13 +268,19 @@ static int show(struct copier *c, const struct stat *store, const struct stat *w
 	return umbra_shown_add(c->new_shown, &entry);
 }
 
-/* Owner and mode are put right by the table; the rest is lost. */
-static void note_lost(struct copier *c, const struct copy_dir *d, const char *name,
-		      unsigned int lost)
+#define LOST (UMBRA_ATTRS_XATTRS | UMBRA_ATTRS_ACLS | UMBRA_ATTRS_TIMES)
+
+_Static_assert((int)UMBRA_INVENTORY_LOST_XATTRS == UMBRA_ATTRS_XATTRS &&
+		       (int)UMBRA_INVENTORY_LOST_ACLS == UMBRA_ATTRS_ACLS &&
+		       (int)UMBRA_INVENTORY_LOST_TIMES == UMBRA_ATTRS_TIMES,
+	       "one set of bits");
+
+void umbra_copier_note_lost(struct copier *c, const struct copy_dir *d, const char *name,
+			    const struct umbra_inventory_record *rec)
 {
+	unsigned int lost = rec->flags & LOST;
 	char names[100], text[128];
 
-	lost &= ~(unsigned int)(UMBRA_ATTRS_OWNER | UMBRA_ATTRS_MODE);
 	if (!lost)
 		return;
 	snprintf(text, sizeof(text), "not kept: %s", umbra_attrs_names(lost, names, sizeof(names)));
@@ -306,7 +312,9 @@ int umbra_copier_attributes(struct copier *c, const struct copy_dir *d, const ch
 		r = show(c, &store, true_st, unreadable, rec);
 	if (r < 0)
 		return store_error(c, r, name ? name : ".", err);
-	note_lost(c, d, name, lost);
+	/* Owner and mode are put right by the table; the rest is lost. */
+	rec->flags |= lost & LOST;
+	umbra_copier_note_lost(c, d, name, rec);
 	return 0;
 }
 

@@ -168,6 +168,10 @@ int umbra_copier_attributes(struct copier *c, const struct copy_dir *d, const ch
 			    const struct stat *true_st, int unreadable,
 			    struct umbra_inventory_record *rec, struct umbra_error *err);
 
+/* Notes what rec says was lost. */
+void umbra_copier_note_lost(struct copier *c, const struct copy_dir *d, const char *name,
+			    const struct umbra_inventory_record *rec);
+
 /* Fills in all of rec that comes from the origin. */
 void umbra_copier_record(const struct copier *c, struct umbra_inventory_record *rec,
 			 const struct stat *st);

@@ -126,6 +126,7 @@ static int link_previous(struct making *m, struct umbra_error *err)
 		return store_failed(m, r, err);
 	m->e->rec.store_ino = before->store_ino;
 	m->e->rec.flags = before->flags;
+	umbra_copier_note_lost(m->c, m->d, m->name, before);
 	m->shared = true;
 	m->c->linked++;
 	if (S_ISREG(m->seen.st.st_mode))

@@ -28,6 +28,10 @@ enum {
 	UMBRA_INVENTORY_UNSURE = 1 << 0,
 	/* The table of shown attributes (shown.h) has an entry for store_ino. */
 	UMBRA_INVENTORY_SHOWN = 1 << 1,
+	/* What the file in the store lost, so that every copy that shares it says so. */
+	UMBRA_INVENTORY_LOST_XATTRS = 1 << 2,
+	UMBRA_INVENTORY_LOST_ACLS = 1 << 3,
+	UMBRA_INVENTORY_LOST_TIMES = 1 << 4,
 };
 
 struct umbra_inventory_record {
