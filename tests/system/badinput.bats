@@ -183,9 +183,9 @@ refused() {
 		"$UMBRA" create --provider copy "$T/data" >"$T/out" 2>&1 3>&- 4>&- &
 		requester=$!
 		sleep "$round"
-		# The requester and its coordinator, as the power would.
-		for pid in $(processes_here); do
-			kill -9 "$pid" || true
+		# The requester and its coordinator, also one that it is just starting.
+		while pid=$(processes_here) && [ -n "$pid" ]; do
+			kill -9 $pid || true
 		done
 		wait "$requester" || true
 	done

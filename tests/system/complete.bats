@@ -130,7 +130,7 @@ END
 	with_sets
 	touch "$T/unique-file"
 	cd "$T"
-	in_fish() { fish --no-config -c "source $COMPLETION/umbra.fish; complete -C '$1'" 3>&- 4>&-; }
+	in_fish() { fish --no-config -c "source '$COMPLETION/umbra.fish'; complete -C '$1'" 3>&- 4>&-; }
 	run in_fish 'umbra vers'
 	[ "$output" = $'versions\tList the different versions of a file or directory, newest first' ]
 	run in_fish 'umbra show @GMT-2001.09.09-01.46'
