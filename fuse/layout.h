@@ -55,8 +55,9 @@ struct umbra_shown {
 	atomic_uint refs;
 	struct umbra_set *set; /* brief */
 	char token[UMBRA_TOKEN_LEN + 1];
-	uint32_t generation;
-	uint64_t latest; /* the node of "latest" while it names this set */
+	uint32_t generation; /* tells sets apart whose copies had one index; a catalog made anew
+				gives seq and index of what was deleted again, never an id */
+	uint64_t latest;     /* the node of "latest" while it names this set */
 	struct umbra_member *members;
 	size_t n_members;
 	struct umbra_place *top;

@@ -60,22 +60,41 @@ static void set_above(struct umbra_shadow *shadow)
 		shadow->above[i].mode = 0755;
 }
 
+static void add_member(struct umbra_set *set, const char *path)
+{
+	struct umbra_shadow *shadow = umbra_shadow_new(path, "fake");
+	_cleanup_free_ char *copy = umbra_asprintf("%s/%s", dir, shadow->id.s);
+
+	set_above(shadow);
+	cr_assert_eq(mkdir(copy, 0755), 0);
+	cr_assert_eq(umbra_set_add_shadow(set, shadow), 0);
+}
+
+struct umbra_set *fake_tree_set_like(const struct umbra_set *removed, int64_t time,
+				     const char *path)
+{
+	struct umbra_set *set = umbra_set_new();
+
+	set->time = time;
+	set->seq = removed->seq;
+	set->state = UMBRA_SET_CREATED;
+	add_member(set, path);
+	set->shadows[0]->index = removed->shadows[0]->index;
+	cr_assert_eq(umbra_catalog_restore(catalog, set, NULL), 0);
+	sets[n_sets++] = set;
+	return set;
+}
+
 struct umbra_set *fake_tree_set(int64_t time, ...)
 {
 	struct umbra_set *set = umbra_set_new();
-	struct umbra_shadow *shadow;
 	const char *path;
 	va_list ap;
 
 	set->time = time;
 	va_start(ap, time);
-	while ((path = va_arg(ap, const char *))) {
-		shadow = umbra_shadow_new(path, "fake");
-		set_above(shadow);
-		_cleanup_free_ char *copy = umbra_asprintf("%s/%s", dir, shadow->id.s);
-		cr_assert_eq(mkdir(copy, 0755), 0);
-		cr_assert_eq(umbra_set_add_shadow(set, shadow), 0);
-	}
+	while ((path = va_arg(ap, const char *)))
+		add_member(set, path);
 	va_end(ap);
 	cr_assert_eq(umbra_catalog_add(catalog, set, NULL), 0);
 	set->state = UMBRA_SET_CREATED;

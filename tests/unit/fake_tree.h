@@ -23,6 +23,9 @@ extern struct fake_tree fake_tree;
 /* paths: "/srv", "/srv/data", …, NULL. Each above is 0755 root. State CREATED. Borrowed until
  * fake_tree_end(). */
 struct umbra_set *fake_tree_set(int64_t time, ...) __attribute__((sentinel));
+/* One member, with seq and index of that set, which was removed: as after a rebuild. */
+struct umbra_set *fake_tree_set_like(const struct umbra_set *removed, int64_t time,
+				     const char *path);
 /* Writes a set again that was changed. */
 void fake_tree_update_set(struct umbra_set *set);
 /* Marks it DELETING, or takes it out of the catalog. */

@@ -148,6 +148,24 @@ Test(tree_change, an_index_that_comes_back_is_another_copy)
 	cr_expect_eq(umbra_tree_getattr(tree, after.id, &st), -ESTALE);
 }
 
+/* A catalog that was made anew begins to count after the last set it found. */
+Test(tree_change, a_copy_with_index_and_seq_of_a_deleted_one_is_another)
+{
+	struct umbra_set *old = fake_tree_set(T1, "/a", NULL), *new;
+	struct umbra_entry before, after;
+
+	_cleanup_tree_ struct umbra_tree *tree = fake_tree_new(true, 0);
+	cr_assert_eq(fake_tree_walk(tree, S1 "/a", &before), 0);
+	fake_tree_remove(old);
+	new = fake_tree_set_like(old, T1 + 60, "/a");
+	cr_assert_eq(new->seq, old->seq);
+	cr_assert_eq(new->shadows[0]->index, old->shadows[0]->index);
+	update(tree);
+	cr_assert_eq(fake_tree_walk(tree, S2 "/a", &after), 0);
+	cr_expect_eq(after.id, before.id);
+	cr_expect_neq(after.generation, before.generation);
+}
+
 static atomic_bool stop;
 static struct umbra_tree *shared;
 
