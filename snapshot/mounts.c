@@ -126,10 +126,10 @@ static size_t tell_all(int dirfd, DIR *dir, int *fds, size_t max, int *failed)
 	size_t n = 0;
 	int fd;
 
-	while (n < max && (d = readdir(dir))) {
+	while ((d = readdir(dir))) {
 		if (!is_socket_name(d->d_name))
 			continue;
-		fd = tell(dirfd, d->d_name);
+		fd = n < max ? tell(dirfd, d->d_name) : -EMFILE;
 		if (fd >= 0)
 			fds[n++] = fd;
 		else if (fd == -ECONNREFUSED)

@@ -82,6 +82,21 @@ Test(mounts, a_silent_one_is_counted_and_not_waited_for_long)
 	free(name);
 }
 
+Test(mounts, those_that_are_too_many_are_counted)
+{
+	enum { N = 260 }; /* more than are told */
+	char *names[N];
+	int fds[N];
+
+	for (int i = 0; i < N; i++)
+		cr_assert_eq(umbra_mounts_listen(state_fd, &names[i], &fds[i], NULL), 0);
+	cr_expect_eq(umbra_mounts_announce(state_fd, 10), N);
+	for (int i = 0; i < N; i++) {
+		umbra_mounts_close(state_fd, names[i], fds[i]);
+		free(names[i]);
+	}
+}
+
 Test(mounts, what_a_killed_mount_left_is_cleared_away)
 {
 	_cleanup_free_ char *path = NULL, *name = NULL;
