@@ -45,9 +45,12 @@ static int set(char **to, const char *value, struct umbra_error *err)
 
 static int add_kernel(struct umbra_mount_options *o, const char *word, struct umbra_error *err)
 {
-	char *more =
-		umbra_asprintf("%s%s%s", o->kernel ? o->kernel : "", o->kernel ? "," : "", word);
+	char *more;
 
+	if (strpbrk(word, ",\\")) /* would be two options to the kernel */
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "option '%s': it cannot have a comma or a backslash", word);
+	more = umbra_asprintf("%s%s%s", o->kernel ? o->kernel : "", o->kernel ? "," : "", word);
 	if (!more)
 		return umbra_oom(err);
 	free(o->kernel);

@@ -318,6 +318,8 @@ use() {
 	assert_error 2 "there is no mount option 'bogus'"
 	run mount.umbra umbra "$T/mnt" -o suid
 	assert_error 2 "always nosuid and nodev"
+	run mount.umbra umbra "$T/mnt" -o 'context=a\,suid\,dev'
+	assert_error 2 "cannot have a comma"
 	mount.umbra umbra "$T/mnt" -s -o bogus
 	umbra_gone
 	run mount.umbra umbra
