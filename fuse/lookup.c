@@ -101,7 +101,8 @@ static uint16_t get_handle(const struct umbra_copy *copy, int dirfd, const char 
 	return (uint16_t)(sizeof(struct file_handle) + u->h.handle_bytes);
 }
 
-/* What the store has under this name. place: what must be found below it, or NULL. */
+/* What the store has under this name. place: what must be found below it, or NULL; -ENOTDIR where
+ * it cannot be. */
 static int tell_real(const struct umbra_visit *v, int dirfd, const char *name,
 		     struct umbra_place *place, struct umbra_entry *out)
 {
@@ -115,6 +116,8 @@ static int tell_real(const struct umbra_visit *v, int dirfd, const char *name,
 		return -errno;
 	like.dir = S_ISDIR(out->st.st_mode);
 	like.empty = umbra_copy_is_place(&m->copy, &out->st);
+	if (place && (!like.dir || like.empty))
+		return -ENOTDIR;
 	if (like.dir && !like.empty && out->st.st_dev != m->copy.dev)
 		return -EIO; /* somebody mounted something into the store */
 	number = umbra_copy_number(&m->copy, &out->st, umbra_nodeid_number(v->inode->id), name);
@@ -136,12 +139,6 @@ static int tell_real(const struct umbra_visit *v, int dirfd, const char *name,
 	return tell(v->tree, &like, data, out);
 }
 
-static int take_back(const struct umbra_visit *v, const struct umbra_entry *entry)
-{
-	umbra_inodes_forget(v->tree->inodes, entry->id, 1);
-	return -ENOTDIR;
-}
-
 int umbra_tell_name(const struct umbra_visit *v, int dirfd, const char *name,
 		    struct umbra_entry *out)
 {
@@ -156,12 +153,8 @@ int umbra_tell_name(const struct umbra_visit *v, int dirfd, const char *name,
 	if (place && place->member)
 		return umbra_tell_place(v->tree, place, v->inode->id, out);
 	r = tell_real(v, dirfd, name, place, out);
-	if (!place)
-		return r;
 	/* On the way to another member: where this copy has no such directory we make one. */
-	if (r == 0 && !S_ISDIR(out->st.st_mode))
-		r = take_back(v, out);
-	if (r == -ENOENT || r == -ENOTDIR)
+	if (place && (r == -ENOENT || r == -ENOTDIR))
 		return umbra_tell_place(v->tree, place, v->inode->id, out);
 	return r;
 }

@@ -129,6 +129,24 @@ sys.exit(bad > 0)
 PY
 }
 
+@test "a member below what hides a nested subvolume is reached" {
+	require_loop_btrfs
+	require_fuse
+	make_btrfs "$T/vol"
+	mkdir "$T/mnt"
+	btrfs -q subvolume create "$T/vol/sub"
+	mount_known -t tmpfs tmpfs "$T/vol/sub"
+	mkdir "$T/vol/sub/deep"
+	echo x >"$T/vol/sub/deep/file"
+	umbra create "$T/vol" "$T/vol/sub/deep"
+	umount "$T/vol/sub"
+	umbra mount "$T/mnt"
+	[ "$(cat "$T/mnt/latest$T/vol/sub/deep/file")" = x ]
+	[ "$(ls "$T/mnt/latest$T/vol/sub")" = deep ]
+	umbra_gone
+	umbra delete --yes latest
+}
+
 @test "inode numbers are unique, as listed, and the same after a remount" {
 	mounted
 	ln "$T/data/a" "$T/data/hard"
