@@ -2,6 +2,7 @@
 #include "fuse/ops.h"
 
 #include <errno.h>
+#include <linux/limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -271,13 +272,35 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 	reply_xattr(req, value, n, size);
 }
 
+static ssize_t without_trusted(char *names, size_t len)
+{
+	static const char trusted[] = "trusted.";
+	size_t at, n, left = 0;
+
+	for (at = 0; at < len; at += n) {
+		n = strnlen(names + at, len - at - 1) + 1;
+		if (strncmp(names + at, trusted, strlen(trusted)) == 0)
+			continue;
+		memmove(names + left, names + at, n);
+		left += n;
+	}
+	return (ssize_t)left;
+}
+
+/* trusted.* is for root alone: the file's own filesystem does not even name it to others. */
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	_cleanup_free_ char *names = size ? malloc(size) : NULL;
+	bool root = fuse_req_ctx(req)->uid == 0;
+	size_t room = root ? size : XATTR_LIST_MAX;
+	_cleanup_free_ char *names = room ? malloc(room) : NULL;
 	ssize_t n = -ENOMEM;
 
-	if (names || size == 0)
-		n = umbra_tree_listxattr(tree_of(req), ino, names, size);
+	if (names || room == 0)
+		n = umbra_tree_listxattr(tree_of(req), ino, names, room);
+	if (!root && n > 0)
+		n = without_trusted(names, (size_t)n);
+	if (n > 0 && size > 0 && (size_t)n > size)
+		n = -ERANGE;
 	reply_xattr(req, names, n, size);
 }
 

@@ -80,6 +80,20 @@ access_of() {
 	umbra umount "$T/mnt"
 }
 
+@test "names of trusted attributes are for root, as live" {
+	users
+	mkdir "$T/data" "$T/mnt"
+	echo x >"$T/data/f"
+	setfattr -n user.mine -v 1 "$T/data/f"
+	setfattr -n trusted.secret -v 1 "$T/data/f"
+	umbra create --provider copy "$T/data" >/dev/null
+	umbra mount "$T/mnt" >/dev/null
+	[[ $(getfattr -d -m - "$T/mnt/latest$T/data/f") == *trusted.secret* ]]
+	run -0 as "$ALICE" getfattr --absolute-names -d -m - "$T/mnt/latest$T/data/f"
+	[ "${lines[*]:1}" = 'user.mine="1"' ]
+	umbra umount "$T/mnt"
+}
+
 @test "a private directory above a volume protects its copies as it did live" {
 	users
 	mkdir "$T/mnt"
