@@ -36,6 +36,7 @@ __attribute__((format(printf, 2, 0))) static void note_fuse(enum fuse_log_level 
 struct daemon {
 	int status_fd; /* -1: in the foreground */
 	struct fuse_session *se;
+	dev_t dev; /* of the mount; 0: none, or not known */
 	int result;
 };
 
@@ -111,6 +112,22 @@ static int new_session(const struct umbra_mount_options *o, const char *state_di
 	return 0;
 }
 
+/*
+ * libfuse unmounts whatever lies on dir. Where the tree was taken away lazily and another one took
+ * its place, a descriptor in error tells it that there is nothing to unmount any more.
+ */
+static void end_mount(struct fuse_session *se, const char *dir, dev_t dev)
+{
+	int fds[2];
+
+	if (dev && umbra_mountpoint_device(dir) != dev && pipe2(fds, O_CLOEXEC) == 0) {
+		close(fds[0]);
+		dup3(fds[1], fuse_session_fd(se), O_CLOEXEC);
+		close(fds[1]);
+	}
+	fuse_session_unmount(se);
+}
+
 static int serve_session(struct fuse_session *se, struct umbra_mount *m,
 			 struct umbra_service *service, const char *dir, struct daemon *d,
 			 struct umbra_error *err)
@@ -122,6 +139,7 @@ static int serve_session(struct fuse_session *se, struct umbra_mount *m,
 		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EIO, "cannot mount on '%s': %s", dir,
 				  fuse_said[0] ? fuse_said : "see the message above");
 	d->se = se;
+	d->dev = umbra_mountpoint_device(dir);
 	r = umbra_service_start(service, m->tree, se, err);
 	if (r == 0) {
 		fuse_session_loop_mt(se, &config);
@@ -152,7 +170,7 @@ static int serve_tree(const struct umbra_mount_options *o, const char *state_dir
 		r = serve_session(se, &m, service, dir, d, err);
 	umbra_service_free(service);
 	if (se) {
-		fuse_session_unmount(se);
+		end_mount(se, dir, d->dev);
 		fuse_session_destroy(se);
 	}
 	umbra_tree_free(m.tree);

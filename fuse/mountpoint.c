@@ -126,6 +126,15 @@ static int check_mounts(const char *path, const char *state_dir, struct umbra_er
 	return 0;
 }
 
+dev_t umbra_mountpoint_device(const char *path)
+{
+	_cleanup_(unref_table) struct libmnt_table *tb =
+		mnt_new_table_from_file("/proc/self/mountinfo");
+	struct libmnt_fs *fs = tb ? mnt_table_find_target(tb, path, MNT_ITER_BACKWARD) : NULL;
+
+	return fs ? mnt_fs_get_devno(fs) : 0;
+}
+
 static int check_state(const char *path, const char *state_dir, struct umbra_error *err)
 {
 	if (umbra_path_below(path, state_dir))

@@ -2,6 +2,8 @@
 /* May a tree be mounted here? */
 #pragma once
 
+#include <sys/types.h>
+
 #include "common/util.h"
 
 /*
@@ -12,6 +14,10 @@
  */
 int umbra_mountpoint_check(const char *dir, const char *state_dir, char **real,
 			   struct umbra_error *err);
+
+/* The device number of what is mounted on path, on top, without a look at it. 0: nothing, or not
+ * known. */
+dev_t umbra_mountpoint_device(const char *path);
 
 /* Is all there that mounting with FUSE needs? */
 int umbra_mountpoint_fuse(struct umbra_error *err);

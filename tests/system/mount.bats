@@ -317,6 +317,21 @@ use() {
 	wait "$USING" || true
 }
 
+@test "a tree that was taken away lazily ends without the one that is there now" {
+	mounted
+	local old
+	old=$(daemon)
+	use
+	umbra umount --lazy "$T/mnt"
+	umbra mount "$T/mnt"
+	kill "$old"
+	eventually bash -c "! kill -0 $old 2>/dev/null"
+	[ "$(cat "$TOP/a")" = one ]
+	kill "$USING"
+	wait "$USING" || true
+	umbra_gone
+}
+
 @test "mount and umount print JSON" {
 	require_fuse
 	tree
