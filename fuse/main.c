@@ -263,6 +263,8 @@ int main(int argc, char **argv)
 	int r;
 
 	umbra_hold_standard_fds();
+	/* A lock or a pipe of the caller's would be held as long as the tree is there. */
+	close_range(STDERR_FILENO + 1, ~0U, 0);
 	setlocale(LC_ALL, "");
 	umbra_log_init("mount.umbra", UMBRA_LOG_INFO);
 	fuse_set_log_func(note_fuse);

@@ -436,12 +436,15 @@ use() {
 	[ -z "$(ls "$UMBRA_STATE/mounts")" ]
 }
 
-@test "the daemon keeps no directory, terminal or mount of its caller busy" {
+@test "the daemon keeps no directory, terminal, lock or mount of its caller busy" {
 	mounted
 	local pid
 	pid=$(daemon)
 	[ "$(readlink "/proc/$pid/cwd")" = / ]
 	[ "$(readlink "/proc/$pid/fd/0" "/proc/$pid/fd/1" "/proc/$pid/fd/2" | sort -u)" = /dev/null ]
+	umbra_gone
+	(flock 9 && umbra mount "$T/mnt") 9>"$T/lock"
+	flock -n "$T/lock" true
 	umbra_gone
 }
 
