@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <libmount/libmount.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -13,6 +16,7 @@
 #include "snapshot/snapshot.h"
 
 #define FUSERMOUNT "fusermount3"
+#define ANSWER_MS  3000
 
 static void unref_table(struct libmnt_table **tb)
 {
@@ -31,12 +35,27 @@ static bool is_tree(struct libmnt_fs *fs)
 	return type && strcmp(type, UMBRA_MOUNTS_FSTYPE) == 0;
 }
 
-/* Attributes the kernel may have kept; this it always asks. */
-static bool is_dead(const char *path)
+/* Is the daemon of the tree on path there? 0: it answers; -ENOTCONN: it died; -ETIMEDOUT. Asked in
+ * a process of its own: one that waits for an answer perhaps cannot even be killed. */
+static int ask_daemon(const char *path)
 {
+	_cleanup_close_ int pidfd = -1;
+	struct pollfd p = {.events = POLLIN};
 	struct statvfs st;
+	int status;
+	pid_t pid = fork();
 
-	return statvfs(path, &st) < 0 && errno == ENOTCONN;
+	if (pid == 0) /* attributes the kernel may have kept; this it always asks */
+		_exit(statvfs(path, &st) < 0 && errno == ENOTCONN);
+	if (pid < 0)
+		return -errno;
+	pidfd = pidfd_open(pid, 0);
+	p.fd = pidfd;
+	if (poll(&p, 1, ANSWER_MS) != 1 || waitpid(pid, &status, 0) != pid) {
+		kill(pid, SIGKILL);
+		return -ETIMEDOUT;
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) != 0 ? -ENOTCONN : 0;
 }
 
 static int run(char *const argv[])
@@ -67,7 +86,8 @@ static int take_away(const char *path, struct umbra_error *err)
 	return r < 0 ? umbra_fail_errno(err, r, "cannot take away the dead tree on '%s'", path) : 0;
 }
 
-static int refuse_mounted(const char *path, struct libmnt_fs *fs, const char *state_dir,
+/* r: what its daemon answers. */
+static int refuse_mounted(const char *path, struct libmnt_fs *fs, const char *state_dir, int r,
 			  struct umbra_error *err)
 {
 	const char *source = mnt_fs_get_source(fs);
@@ -79,6 +99,11 @@ static int refuse_mounted(const char *path, struct libmnt_fs *fs, const char *st
 				  "'%s' is a mount point already, of %s (%s): choose an empty "
 				  "directory",
 				  path, source, mnt_fs_get_fstype(fs));
+	if (r == -ETIMEDOUT)
+		return umbra_fail(err, UMBRA_E_EXISTS, EBUSY,
+				  "'%s' has a tree of shadow copies that does not answer: take it "
+				  "away first ('umbra umount --lazy')",
+				  path);
 	if (strcmp(source, state_dir) == 0)
 		return umbra_fail(err, UMBRA_E_EXISTS, EBUSY,
 				  "the shadow copies are mounted on '%s' already", path);
@@ -106,8 +131,9 @@ static int check_mounts(const char *path, const char *state_dir, struct umbra_er
 		if (!target)
 			continue;
 		if (strcmp(target, path) == 0 && strcmp(path, "/") != 0) {
-			if (!is_tree(fs) || !is_dead(path))
-				return refuse_mounted(path, fs, state_dir, err);
+			r = is_tree(fs) ? ask_daemon(path) : 0;
+			if (r != -ENOTCONN)
+				return refuse_mounted(path, fs, state_dir, r, err);
 			r = take_away(path, err);
 			return r < 0 ? r : 1;
 		}

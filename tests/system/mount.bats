@@ -423,6 +423,22 @@ use() {
 	umbra_gone
 }
 
+@test "a daemon that hangs holds up neither sets nor mount and umount" {
+	mounted
+	local pid
+	pid=$(daemon)
+	kill -STOP "$pid"
+	run -0 timeout 20 "$UMBRA" create --provider copy "$T/data"
+	[[ $output == *"did not answer"* ]]
+	run timeout 20 "$UMBRA" mount "$T/mnt"
+	kill -CONT "$pid"
+	assert_error 1 "'$T/mnt' has a tree of shadow copies that does not answer"
+	kill -STOP "$pid"
+	timeout 20 "$UMBRA" umount --lazy "$T/mnt"
+	kill -CONT "$pid"
+	run ! mountpoint -q "$T/mnt"
+}
+
 @test "SIGTERM unmounts; so does SIGINT in the foreground" {
 	mounted
 	kill "$(daemon)"
