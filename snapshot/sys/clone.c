@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/util.h"
 
 #define BUFFER       (64 * 1024)
 #define KERNEL_MIN   (256 * 1024) /* below, read and write are cheaper than asking the kernel */
@@ -178,13 +181,42 @@ int umbra_clone_data(int from, int to, struct umbra_clone_pair *pair,
 	return r < 0 ? r : told < 0 ? told : 0;
 }
 
-int umbra_clone_open(int dirfd, const char *name, int flags)
+static int open_quietly(int dirfd, const char *name, int flags)
 {
 	int fd;
 
-	flags |= O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	flags |= O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	fd = openat(dirfd, name, flags | O_NOATIME);
 	if (fd < 0 && errno == EPERM) /* not our file */
 		fd = openat(dirfd, name, flags);
 	return fd < 0 ? -errno : fd;
+}
+
+/* What is held with O_PATH cannot become something else any more. */
+static int open_regular(int dirfd, const char *name)
+{
+	_cleanup_close_ int held = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char path[sizeof("/proc/self/fd/") + 12];
+	struct stat st;
+
+	if (held < 0 || fstat(held, &st) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode))
+		return -ELOOP;
+	if (!S_ISREG(st.st_mode))
+		return -ENXIO;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", held);
+	return open_quietly(AT_FDCWD, path, 0);
+}
+
+int umbra_clone_open(int dirfd, const char *name, int flags)
+{
+	int r;
+
+	if (flags & O_DIRECTORY)
+		return open_quietly(dirfd, name, flags | O_NOFOLLOW);
+	r = open_regular(dirfd, name);
+	if (r == -ENOENT) /* or there is no /proc */
+		r = open_quietly(dirfd, name, O_NOFOLLOW);
+	return r;
 }

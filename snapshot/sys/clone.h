@@ -41,8 +41,9 @@ int umbra_clone_data(int from, int to, struct umbra_clone_pair *pair,
 		     struct umbra_clone_watch *watch);
 
 /*
- * Opens name below dirfd for reading, without following a link, without waiting for the other
- * end of a FIFO, and, where we may ask for that, without changing its access time.
- * flags: O_DIRECTORY or 0. A descriptor, or a negative errno.
+ * Opens name below dirfd for reading: a directory with O_DIRECTORY in flags, else a regular file,
+ * and -ENXIO for whatever has come in its place: opening a device or a FIFO does something. No
+ * link is followed, a lease is not waited for (-EAGAIN), and, where we may ask for that, the
+ * access time stays. A descriptor, or a negative errno.
  */
 int umbra_clone_open(int dirfd, const char *name, int flags);

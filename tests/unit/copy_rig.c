@@ -273,7 +273,7 @@ static void same_object(struct compare *c, int o, int s, const char *name)
 	if (!S_ISREG(ost.st_mode) && !S_ISDIR(ost.st_mode))
 		return;
 	cr_assert_eq(umbra_root_check(c->root, sst.st_ino), 0, "'%s'", name);
-	of = umbra_clone_open(o, name, 0);
+	of = umbra_clone_open(o, name, S_ISDIR(ost.st_mode) ? O_DIRECTORY : 0);
 	sf = openat(s, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	cr_assert(of >= 0 && sf >= 0, "'%s'", name);
 	if (S_ISREG(ost.st_mode))
