@@ -549,7 +549,8 @@ static void count_live(struct umbra_shown **sets, size_t n, size_t *live)
 			live[sets[i]->members[k].volume->position]++;
 }
 
-/* Only volumes that come or go are told: what is told loses all that the kernel knows of it. */
+/* Only volumes that come or go are told: what is told loses all that the kernel knows of it. Never
+ * as deleted: a volume can come back, and in a directory that was the kernel finds nothing more. */
 static int changes_of_volumes(struct umbra_layout *l, const struct next *next,
 			      struct umbra_changes *c)
 {
@@ -563,7 +564,7 @@ static int changes_of_volumes(struct umbra_layout *l, const struct next *next,
 	for (i = 0; i < l->n_volumes && r == 0; i++) {
 		v = l->volumes[i];
 		if ((v->live > 0) != (live[i] > 0))
-			r = change(c, UMBRA_NODE_BY_VOLUME, v->id, v->name, live[i] == 0);
+			r = change(c, UMBRA_NODE_BY_VOLUME, 0, v->name, live[i] == 0);
 	}
 	return r;
 }

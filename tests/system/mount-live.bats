@@ -77,6 +77,26 @@ name_next() {
 	umbra umount "$T/mnt"
 }
 
+@test "a volume that comes back is there also for who stayed in its directory" {
+	require_root
+	begin
+	mkdir "$T/volume"
+	mount_known --bind "$T/mnt/by-volume/$VOLUME" "$T/volume"
+	[ "$(ls "$T/volume")" = "$FIRST" ]
+	umbra create --provider copy "$T/home" >/dev/null
+	umbra delete --yes "$FIRST"
+	[ ! -e "$T/mnt/by-volume/$VOLUME" ]
+	[ -z "$(ls "$T/volume")" ]
+	name_next
+	next_set "$T/data"
+	[ "$(ls "$T/volume")" = "$NEXT" ]
+	[ "$(cat "$T/volume/$NEXT/file")" = one ]
+	[ "$(ls "$T/mnt/by-volume/$VOLUME")" = "$NEXT" ]
+	umount "$T/volume"
+	[ "$(ls "$T/mnt/by-volume/$VOLUME")" = "$NEXT" ]
+	umbra umount "$T/mnt"
+}
+
 @test "a deleted set is gone; who had it open sees its data or an error, nothing else" {
 	begin
 	seq 200000 >"$T/data/big"

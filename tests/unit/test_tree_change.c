@@ -73,7 +73,7 @@ Test(tree_change, a_deleted_set_is_gone_with_all_descriptors)
 	umbra_tree_close(f);
 	cr_expect_eq(fake_tree.open, 1);
 	fake_tree_mark(set);
-	cr_expect_str_eq(update(tree).text, "-" S1 " -volume/" S1 " -by-volume/a +latest ");
+	cr_expect_str_eq(update(tree).text, "-" S1 " -volume/" S1 " +by-volume/a +latest ");
 	cr_expect_eq(fake_tree.open, 0);
 	umbra_tree_usage(tree, &usage);
 	cr_expect_eq(usage.fds, 0);
