@@ -272,7 +272,7 @@ static int shown_new(struct umbra_layout *l, struct umbra_set *set, struct umbra
 	}
 	atomic_init(&shown->refs, 1);
 	shown->set = set;
-	shown->generation = (uint32_t)umbra_hash(0, set->id.s, strlen(set->id.s));
+	shown->generation = ++l->generation;
 	umbra_token_format(set->time, shown->token);
 	shown->latest = umbra_numbers_get(
 		&l->made, umbra_number_key((const char *const[]){"latest", set->id.s, NULL}));

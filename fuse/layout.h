@@ -55,8 +55,7 @@ struct umbra_shown {
 	atomic_uint refs;
 	struct umbra_set *set; /* brief */
 	char token[UMBRA_TOKEN_LEN + 1];
-	uint32_t generation; /* tells sets apart whose copies had one index; a catalog made anew
-				gives seq and index of what was deleted again, never an id */
+	uint32_t generation; /* no other one of this mount has it: ids can come back */
 	uint64_t latest;     /* the node of "latest" while it names this set */
 	struct umbra_member *members;
 	size_t n_members;
@@ -73,6 +72,7 @@ struct umbra_volume_dir {
 struct umbra_layout {
 	struct umbra_copies *copies;
 	struct umbra_numbers made;
+	uint32_t generation;       /* the last one given; umbra_layout_update()'s */
 	pthread_rwlock_t lock;     /* guards what follows */
 	struct umbra_shown **sets; /* by seq */
 	struct umbra_shown **by_time;

@@ -166,6 +166,23 @@ Test(tree_change, a_copy_with_index_and_seq_of_a_deleted_one_is_another)
 	cr_expect_neq(after.generation, before.generation);
 }
 
+/* The kernel was told that its directories are deleted and finds nothing in those any more. */
+Test(tree_change, a_set_that_comes_back_is_another)
+{
+	struct umbra_set *set = fake_tree_set(T1, "/a", NULL);
+	struct umbra_entry before, after;
+
+	_cleanup_tree_ struct umbra_tree *tree = fake_tree_new(true, 0);
+	cr_assert_eq(fake_tree_walk(tree, S1 "/a", &before), 0);
+	fake_tree_mark(set);
+	update(tree);
+	fake_tree_update_set(set);
+	update(tree);
+	cr_assert_eq(fake_tree_walk(tree, S1 "/a", &after), 0);
+	cr_expect_eq(after.id, before.id);
+	cr_expect_neq(after.generation, before.generation);
+}
+
 static atomic_bool stop;
 static struct umbra_tree *shared;
 
