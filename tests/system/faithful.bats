@@ -6,10 +6,12 @@
 load helper
 
 setup() {
+	# Fifty thousand entries, gigabytes of holes, several times over.
+	TEST_LIMIT=900
+	COMMAND_LIMIT=450
 	umbra_setup
 	require_root
 	require_fuse
-	COMMAND_LIMIT=240
 }
 
 # origin TYPE SIZE [MKFS OPTION…]: $T/origin/data is the hostile tree, $T/reference/data the same.

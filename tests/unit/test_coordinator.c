@@ -500,6 +500,7 @@ static void replace_catalog_while_waited_for(void)
 	pid_t waiter;
 	int status;
 
+	free(TAKE_PTR(path)); /* the child has no use for it */
 	cr_assert_eq(flock(fd, LOCK_EX), 0);
 	waiter = fork();
 	if (waiter == 0) {
