@@ -491,10 +491,7 @@ Test(coordinator, a_long_answer_is_cut_not_lost)
 /* Makes the catalog anew under the lock while somebody waits for it. */
 static void replace_catalog_while_waited_for(void)
 {
-	_cleanup_free_ char *cmd = umbra_asprintf(
-		"cd '%s' && cp catalog.db new && ln catalog.db catalog.db.old && mv new catalog.db",
-		state);
-	_cleanup_free_ char *path = umbra_asprintf("%s/lock", state);
+	_cleanup_free_ char *path = umbra_asprintf("%s/lock", state), *cmd = NULL;
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
 	struct umbra_id id;
 	pid_t waiter;
@@ -508,6 +505,9 @@ static void replace_catalog_while_waited_for(void)
 		_exit(create_with(NULL, 20, &id, NULL) == 0 ? 0 : 1);
 	}
 	usleep(500000);
+	cmd = umbra_asprintf("cd '%s' && cp catalog.db new && ln catalog.db catalog.db.old && "
+			     "mv new catalog.db",
+			     state);
 	cr_assert_eq(system(cmd), 0);
 	fd = umbra_close(fd);
 	cr_assert_eq(waitpid(waiter, &status, 0), waiter);
