@@ -155,6 +155,7 @@ static int take_letters(int argc, char **argv, struct umbra_mount_options *o, co
 					      {0}};
 	int c;
 
+	unsetenv("POSIXLY_CORRECT"); /* mount(8) gives the options last, in any environment */
 	optind = 0;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":o:t:sfnvh", longs, NULL)) != -1) {

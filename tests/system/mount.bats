@@ -347,6 +347,8 @@ use() {
 		rw,ro,nosuid,nodev,noexec,noatime,_netdev,noauto,defaults,nofail,x-systemd.automount
 	[[ $(findmnt -no OPTIONS "$T/mnt") == *noexec* ]]
 	umbra_gone
+	POSIXLY_CORRECT=1 mount.umbra "$UMBRA_STATE" "$T/mnt" -o noexec
+	umbra_gone
 	run mount.umbra umbra "$T/mnt" -o ro,bogus
 	assert_error 2 "there is no mount option 'bogus'"
 	run mount.umbra umbra "$T/mnt" -o suid
