@@ -120,6 +120,12 @@ int umbra_member_record(const struct umbra_member *m, int dirfd, struct umbra_er
 	if (!text)
 		return umbra_oom(err);
 	r = umbra_replace_file(dirfd, UMBRA_RECORD_NAME, 0600, text, strlen(text));
+	if (r == -ENOSPC || r == -EDQUOT)
+		return umbra_fail(
+			err, UMBRA_E_NO_SPACE, r,
+			"no space left for the record of shadow copy '%s' of '%s': delete old "
+			"sets, or make room on the filesystem that keeps the copy",
+			m->shadow->id.s, m->shadow->path);
 	if (r < 0)
 		return umbra_fail_errno(err, r, "writing the record of shadow copy '%s' of '%s'",
 					m->shadow->id.s, m->shadow->path);

@@ -105,6 +105,23 @@ static void free_iter(struct libmnt_iter **it)
 	mnt_free_iter(*it);
 }
 
+/* In a chroot that is no mount point the table has no "/", and most paths would lie on nothing. */
+static int add_root(struct libmnt_table *tb)
+{
+	struct libmnt_fs *fs;
+	int r;
+
+	if (mnt_table_find_target(tb, "/", MNT_ITER_FORWARD))
+		return 0;
+	fs = mnt_new_fs();
+	r = !fs || mnt_fs_set_target(fs, "/") != 0 || mnt_fs_set_fstype(fs, "unknown") != 0 ||
+			    mnt_table_add_fs(tb, fs) != 0
+		    ? -ENOMEM
+		    : 0;
+	mnt_unref_fs(fs);
+	return r;
+}
+
 static int mount_table(struct libmnt_table **out, struct umbra_error *err)
 {
 	struct libmnt_table *tb = mnt_new_table();
@@ -117,6 +134,10 @@ static int mount_table(struct libmnt_table **out, struct umbra_error *err)
 		mnt_unref_table(tb);
 		return umbra_fail(err, UMBRA_E_INTERNAL, EIO,
 				  "cannot read /proc/self/mountinfo: is /proc mounted?");
+	}
+	if (add_root(tb) < 0) {
+		mnt_unref_table(tb);
+		return umbra_oom(err);
 	}
 	*out = tb;
 	return 0;

@@ -19,6 +19,36 @@ static int load_all(struct umbra_session *s, const char *const *ids, size_t n,
 	return r;
 }
 
+/* One that cannot be deleted now does not keep the others. */
+static int remove_all(struct umbra_session *s, const struct umbra_set_list *list,
+		      struct umbra_error *err)
+{
+	struct umbra_error first = {0};
+	size_t i, left = list->n;
+	int r, result = 0;
+
+	for (i = 0; i < list->n; i++) {
+		struct umbra_error why = {0};
+
+		r = umbra_remove_set(s, list->sets[i], &why);
+		if (r == 0)
+			left--;
+		else if (result == 0 || r == -ECANCELED) {
+			first = why;
+			result = r;
+		}
+		if (r == -ECANCELED)
+			break;
+	}
+	if (left == 0)
+		return 0;
+	return umbra_fail(
+		err, first.code, result,
+		"%zu of %zu set(s) could not be deleted now; they are out of sight, and the "
+		"next create, delete or check goes on with it: %s",
+		left, list->n, first.text);
+}
+
 int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, struct umbra_error *err)
 {
 	_cleanup_set_list_ struct umbra_set_list list = {0};
@@ -30,7 +60,5 @@ int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, stru
 	if (r < 0)
 		return r;
 	umbra_session_announce(s);
-	for (i = 0; r == 0 && i < list.n; i++)
-		r = umbra_remove_set(s, list.sets[i], err);
-	return r;
+	return remove_all(s, &list, err);
 }

@@ -47,6 +47,25 @@ static int add(struct umbra_plan *plan, struct umbra_volume *volume,
 	return 0;
 }
 
+/* A weaker copy than this volume usually gets must not come about in silence. */
+static void warn_of_better(struct umbra_session *s, const struct umbra_volume *volume,
+			   const struct umbra_provider *chosen)
+{
+	const struct umbra_provider *const *p;
+	size_t n, i;
+
+	p = umbra_providers(&n);
+	for (i = 0; i < n; i++) {
+		struct umbra_error why = {0};
+
+		if (p[i]->label <= chosen->label || p[i]->probe(volume, &why) > 0 ||
+		    why.code != UMBRA_E_READ_ONLY)
+			continue;
+		umbra_session_warn(s, "'%s' is copied by '%s', not by '%s': %s", volume->path,
+				   chosen->name, p[i]->name, why.text);
+	}
+}
+
 static int add_path(struct umbra_session *s, const char *path,
 		    const struct umbra_plan_request *request, struct umbra_plan *plan,
 		    struct umbra_error *err)
@@ -64,6 +83,8 @@ static int add_path(struct umbra_session *s, const char *path,
 				  "'%s' lies inside umbra's own store '%s', which is never copied",
 				  volume->path, umbra_engine_state_dir(s->engine));
 	r = umbra_provider_choose(volume, request->provider, &provider, err);
+	if (r == 0 && !request->provider)
+		warn_of_better(s, volume, provider);
 	if (r == 0)
 		r = umbra_provider_resolve(provider, volume, &members, err);
 	if (r < 0)

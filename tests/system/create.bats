@@ -217,3 +217,28 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	[ "$output" = '{"sets":[]}' ]
 	[ ! -e "$T/state2" ]
 }
+
+@test "a btrfs volume that turned read-only is not copied by another provider in silence" {
+	require_loop_btrfs
+	make_btrfs "$T/volume"
+	mkdir "$T/volume/data"
+	mount -o remount,ro "$T/volume"
+	run -0 umbra create "$T/volume/data"
+	[[ $output == *"'$T/volume/data' is copied by 'copy', not by 'btrfs': '$T/volume' is mounted read-only"* ]]
+}
+
+@test "a chroot that is no mount point" {
+	require_root
+	local program=$UMBRA_RUN/bin/umbra library
+	mkdir -p "$T/root/proc" "$T/root/data" "$T/root/bin" "$T/root/tmp"
+	echo text >"$T/root/data/file"
+	cp "$program" "$T/root/bin/"
+	for library in $(ldd "$program" | grep -o '/[^ ]*'); do
+		mkdir -p "$T/root$(dirname "$library")"
+		cp -L "$library" "$T/root$library"
+	done
+	mount_known -t proc proc "$T/root/proc"
+	run -0 timeout 60 chroot "$T/root" /bin/umbra --state /state create /data
+	[[ $output == *"fuzzy  /data (copy)"* ]]
+	run -0 timeout 60 chroot "$T/root" /bin/umbra --state /state check
+}

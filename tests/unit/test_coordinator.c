@@ -577,3 +577,28 @@ Test(coordinator, a_catalog_that_is_gone_or_empty_is_not_one_without_sets)
 		cr_assert_eq(count_sets(), 1);
 	}
 }
+
+Test(coordinator, a_set_that_cannot_be_deleted_now_does_not_keep_the_others)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id ids[2];
+	json_t *warnings = NULL;
+	const char *only_b[] = {vol_b};
+	struct umbra_create_request request = {.paths = only_b, .n_paths = 1};
+
+	cr_assert_eq(create(&ids[0], &err), 0);
+	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0);
+	cr_assert_eq(umbra_coordinator_create(c, &request, NULL, &ids[1], &warnings, &err), 0);
+	json_decref(warnings);
+	umbra_coordinator_close(c);
+	fake_plan = (struct fake_plan){.fail = FAKE_REMOVE, .only = "/a"};
+	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0);
+	cr_assert_eq(umbra_coordinator_delete(c, ids, 2, 0, NULL, &warnings, &err), -EIO);
+	cr_assert(strstr(err.text, "1 of 2 set(s)"), "%s", err.text);
+	cr_assert_eq(count_sets(), 1);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(count_sets(), 0);
+	cr_assert_eq(entries("fake"), 0);
+}
