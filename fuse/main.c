@@ -18,7 +18,7 @@ static const char usage[] =
 	"state directory, or 'umbra' for the default one. Called by 'umbra mount', by mount(8)\n"
 	"('mount -t umbra') and for lines of fstab(5). Options:\n\n"
 	"  state=DIR   the state directory, where SOURCE does not say it\n"
-	"  private     only who mounts it sees the tree, as for users other than root\n"
+	"  noothers    only who mounts it sees the tree, as for users other than root\n"
 	"  noexec, noatime, context=… and the like are the kernel's; see mount.umbra(8)\n";
 
 /* What libfuse says last is why it failed. */

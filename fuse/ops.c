@@ -40,7 +40,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	m->no_opendir = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	if (m->others && !(conn->want & FUSE_CAP_POSIX_ACL))
 		m->ready(m->arg, "this kernel does not enforce access control lists on FUSE "
-				 "filesystems, so others cannot be let in: mount with -o private");
+				 "filesystems, so others cannot be let in: mount with -o noothers");
 	else
 		m->ready(m->arg, NULL);
 }

@@ -69,7 +69,7 @@ static int take(struct umbra_mount_options *o, const char *word, bool sloppy,
 		return add_kernel(o, word, err);
 	if (strncmp(word, "state=", 6) == 0 && word[6])
 		return set(&o->state, word + 6, err);
-	if (strcmp(word, "private") == 0) {
+	if (strcmp(word, "noothers") == 0) {
 		o->others = false;
 		return 0;
 	}

@@ -26,7 +26,7 @@ BREAKS = [
     ("man/umbra-protocol.7.scd", "*busy*", "text", "'busy' is missing"),
     ("man/umbra-shadow.json.5.scd", "*unreadable*", "text", "'unreadable' is missing"),
     ("man/mount.umbra.8.scd", "*nofail*", "text", "'nofail' is missing"),
-    ("man/mount.umbra.8.scd", "*private*\n", "*privat*\n", "no mount option 'privat'"),
+    ("man/mount.umbra.8.scd", "*noothers*\n", "*noother*\n", "no mount option 'noother'"),
     ("man/umbra-copy-store.5.scd", "*linked*", "*joined*", "'linked' is missing"),
     ("man/meson.build", "'umbra.1'", "", "list of pages"),
     ("README.md", "umbra --help", "x` `umbra crate", "'umbra crate'"),

@@ -131,11 +131,11 @@ access_of() {
 	umbra umount "$T/mnt"
 }
 
-@test "a private mount is for who mounts" {
+@test "a mount without others is for who mounts" {
 	users
 	mkdir "$T/data" "$T/mnt"
 	umbra create --provider copy "$T/data" >/dev/null
-	umbra mount -o private "$T/mnt" >/dev/null
+	umbra mount -o noothers "$T/mnt" >/dev/null
 	ls "$T/mnt" >/dev/null
 	run ! as "$ALICE" ls "$T/mnt"
 	umbra umount "$T/mnt"

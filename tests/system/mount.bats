@@ -399,6 +399,10 @@ use() {
 	timeout 20 mount -T "$T/fstab" "$T/mnt" 3>&- 4>&- || FAILED=1
 	cat "$T/mnt/latest$T/data/a" || FAILED=1
 	umount "$T/mnt" || FAILED=1
+	# A word that mount(8) keeps for itself, as "private", would never arrive.
+	timeout 20 mount -t umbra -o noothers "$UMBRA_STATE" "$T/mnt" 3>&- 4>&- || FAILED=1
+	findmnt -no FS-OPTIONS "$T/mnt" | grep -w allow_other && FAILED=1
+	umount "$T/mnt" || FAILED=1
 	run timeout 20 mount -t umbra -o bogus "$UMBRA_STATE" "$T/mnt"
 	rm /sbin/mount.umbra
 	[ "$status" != 0 ]
