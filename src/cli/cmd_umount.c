@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,6 +89,20 @@ static int as_user(const char *dir, bool lazy, struct umbra_error *err)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
+/* fusermount3 does not say why it refuses. */
+static int check_owner(const char *dir, struct libmnt_fs *fs, struct umbra_error *err)
+{
+	char *value = NULL;
+
+	if (geteuid() == 0 || mnt_fs_get_option(fs, "user_id", &value, NULL) != 0 || !value ||
+	    strtoul(value, NULL, 10) == geteuid())
+		return 0;
+	return umbra_fail(err, UMBRA_E_PERMISSION, EPERM,
+			  "the tree on '%s' was mounted by another user: only who mounted it and "
+			  "root can take it away",
+			  dir);
+}
+
 static int take_away(const char *dir, bool lazy, struct libmnt_table *tb, struct umbra_error *err)
 {
 	int r;
@@ -140,6 +155,9 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	}
 	if (!fs || strcmp(mnt_fs_get_fstype(fs), UMBRA_MOUNTS_FSTYPE) != 0)
 		return no_tree(dir, fs, err);
+	r = check_owner(target, fs, err);
+	if (r < 0)
+		return r;
 	r = take_away(target, umbra_args_has(args, "lazy"), tb, err);
 	return r < 0 ? r : report(cli, target, err);
 }

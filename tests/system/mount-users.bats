@@ -167,6 +167,16 @@ access_of() {
 	assert_error 1 "does not exist"
 }
 
+@test "a user is told that a tree is not his to take away" {
+	require_root
+	require_fuse
+	mkdir "$T/mnt"
+	umbra mount "$T/mnt"
+	run as_user "$UMBRA" umount "$T/mnt"
+	assert_error 1 "was mounted by another user"
+	umbra umount "$T/mnt"
+}
+
 @test "an ordinary user's tree shows what the origin was" {
 	require_fuse
 	as_user mkdir -p "$T/user/mnt"
