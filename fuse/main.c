@@ -177,7 +177,8 @@ static int serve_tree(const struct umbra_mount_options *o, const char *state_dir
 	return r;
 }
 
-/* Makes the state directory, so that sets made later are seen; one that is read-only will do. */
+/* Makes the default state directory, so that sets made later are seen; one that is read-only will
+ * do. */
 static int open_state(const char *state_dir, int *fd, struct umbra_error *err)
 {
 	_cleanup_engine_ struct umbra_engine *e = NULL;
@@ -250,6 +251,8 @@ static int prepare(const struct umbra_mount_options *o, char **state_dir, char *
 {
 	int r = umbra_state_dir(o->state, state_dir, err);
 
+	if (r == 0)
+		r = umbra_state_known(*state_dir, err);
 	if (r == 0)
 		r = umbra_mountpoint_check(o->dir, *state_dir, dir, err);
 	return r < 0 ? r : umbra_mountpoint_fuse(err);

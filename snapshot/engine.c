@@ -19,29 +19,37 @@ struct umbra_engine {
 	struct umbra_catalog *catalog;
 };
 
+/* Where state is when nobody says a place. */
+static int default_state(char **out, struct umbra_error *err)
+{
+	const char *base;
+
+	if (geteuid() == 0)
+		*out = strdup(UMBRA_STATE_SYSTEM);
+	else if ((base = secure_getenv("XDG_STATE_HOME")) && base[0] == '/')
+		*out = umbra_asprintf("%s/umbra", base);
+	else if ((base = secure_getenv("HOME")) && base[0] == '/')
+		*out = umbra_asprintf("%s/.local/state/umbra", base);
+	else
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "no place for umbra's state: HOME is not set; use --state DIR");
+	return *out ? 0 : umbra_oom(err);
+}
+
 int umbra_state_dir(const char *choice, char **out, struct umbra_error *err)
 {
 	_cleanup_free_ char *path = NULL, *above = NULL;
-	const char *base;
 	char *slash;
-	int r;
+	int r = 0;
 
 	if (!choice || !*choice)
 		choice = secure_getenv("UMBRA_STATE");
-	if (choice && *choice) {
-		path = strdup(choice);
-	} else if (geteuid() == 0) {
-		path = strdup(UMBRA_STATE_SYSTEM);
-	} else if ((base = secure_getenv("XDG_STATE_HOME")) && base[0] == '/') {
-		path = umbra_asprintf("%s/umbra", base);
-	} else if ((base = secure_getenv("HOME")) && base[0] == '/') {
-		path = umbra_asprintf("%s/.local/state/umbra", base);
-	} else {
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "no place for umbra's state: HOME is not set; use --state DIR");
-	}
-	if (!path)
-		return umbra_oom(err);
+	if (!choice || !*choice)
+		r = default_state(&path, err);
+	else if (!(path = strdup(choice)))
+		r = umbra_oom(err);
+	if (r < 0)
+		return r;
 	/* As much of it as exists is made real, so that two names of one place are one. */
 	r = umbra_absolute_path(path, true, out);
 	if (r == 0)
@@ -64,6 +72,34 @@ int umbra_state_dir(const char *choice, char **out, struct umbra_error *err)
 		return r;
 	*out = umbra_asprintf("%s/%s", path, slash + 1);
 	return *out ? 0 : umbra_oom(err);
+}
+
+int umbra_state_known(const char *state_dir, struct umbra_error *err)
+{
+	static const char *const names[] = {UMBRA_CATALOG_NAME, MARK_NAME};
+	_cleanup_free_ char *usual = NULL, *real = NULL;
+	_cleanup_close_ int fd = -1;
+	size_t i;
+
+	if (default_state(&usual, NULL) == 0 && umbra_state_dir(usual, &real, NULL) == 0 &&
+	    strcmp(real, state_dir) == 0)
+		return 0;
+	fd = open(state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, errno,
+				  "there is no umbra state in '%s': %s; see that the name is right "
+				  "(the first 'umbra create --state DIR' makes one)",
+				  state_dir, strerror(errno));
+	/* What cannot be looked at is for who opens it to refuse. */
+	if (fd < 0)
+		return 0;
+	for (i = 0; i < UMBRA_ARRAY_SIZE(names); i++)
+		if (faccessat(fd, names[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+			return 0;
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "there is no umbra state in '%s': the directory has no catalog; see that "
+			  "the name is right (the first 'umbra create --state DIR' makes one)",
+			  state_dir);
 }
 
 static bool is_empty(int fd)

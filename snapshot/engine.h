@@ -27,6 +27,13 @@ struct umbra_engine;
  */
 int umbra_state_dir(const char *choice, char **out, struct umbra_error *err);
 
+/*
+ * For who would show what is there rather than begin anew: refuses a state_dir (from
+ * umbra_state_dir()) that has never held state, unless it is the default place, which is made on
+ * first use. Makes nothing.
+ */
+int umbra_state_known(const char *state_dir, struct umbra_error *err);
+
 /* For writing the directory is made; it must belong to the caller and nobody else may enter it.
  * For reading a missing one has no sets. */
 int umbra_engine_open(const char *state_dir, enum umbra_catalog_mode mode,

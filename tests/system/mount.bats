@@ -284,11 +284,11 @@ PY
 	assert_error 1 "the shadow copies are mounted on '$T/mnt' already"
 	run umbra mount "$T/mnt/latest"
 	assert_error 1 "lies in a tree of shadow copies itself"
+	umbra --state "$T/other" create --provider copy "$T/data"
 	run umbra --state "$T/other" mount "$T/mnt"
 	assert_error 1 "of another state directory mounted on it, '$UMBRA_STATE'"
 	umbra umount "$T/link"
 	run ! mountpoint -q "$T/mnt"
-	rm -r "$T/other" 2>/dev/null || true
 }
 
 # A process that has a file open there.
@@ -366,6 +366,7 @@ use() {
 	run -0 mount.umbra -f umbra "$T/mnt"
 	run ! mountpoint -q "$T/mnt"
 	mkdir "$T/a,b"
+	umbra --state "$T/a,b/state" create --provider copy "$T/data"
 	umbra --state "$T/a,b/state" mount "$T/mnt"
 	[ "$(findmnt -no SOURCE "$T/mnt")" = "$T/a,b/state" ]
 	umbra_gone
@@ -374,14 +375,37 @@ use() {
 	umbra_gone
 }
 
-@test "the state directory is made, so that later sets are seen" {
+# as_user, with the default state directory.
+by_default() { as_user env -u UMBRA_STATE "$@"; }
+
+@test "the default state directory is made, so that later sets are seen" {
 	require_fuse
-	mkdir "$T/mnt" "$T/data"
-	umbra mount "$T/mnt"
-	[ "$(ls "$T/mnt")" = by-volume ]
-	umbra create --provider copy "$T/data"
-	[ -d "$T/mnt/latest$T/data" ]
-	umbra_gone
+	by_default mkdir -p "$T/user/mnt" "$T/user/data"
+	by_default "$UMBRA" mount "$T/user/mnt"
+	[ -d "$T/user/.local/state/umbra" ]
+	[ "$(by_default ls "$T/user/mnt")" = by-volume ]
+	by_default "$UMBRA" create --provider copy "$T/user/data"
+	by_default test -d "$T/user/mnt/latest$T/user/data"
+	by_default "$UMBRA" umount "$T/user/mnt"
+}
+
+@test "a mistyped state directory is neither made nor mounted" {
+	require_fuse
+	mkdir "$T/mnt" "$T/plain"
+	local typo=$T/none/state
+	run umbra --state "$typo" mount "$T/mnt"
+	assert_error 1 "there is no umbra state in '$typo': No such file"
+	UMBRA_STATE=$typo run umbra mount "$T/mnt"
+	assert_error 1 "there is no umbra state in '$typo'"
+	run mount.umbra "$typo" "$T/mnt"
+	assert_error 1 "there is no umbra state in '$typo'"
+	run mount.umbra none "$T/mnt" -o "state=$typo"
+	assert_error 1 "there is no umbra state in '$typo'"
+	run mount.umbra "$T/plain" "$T/mnt"
+	assert_error 1 "there is no umbra state in '$T/plain': the directory has no catalog"
+	[ -z "$(ls -A "$T/plain")" ]
+	[ ! -e "$T/none" ]
+	run ! mountpoint -q "$T/mnt"
 }
 
 @test "mount -t umbra and lines of fstab" {

@@ -87,6 +87,25 @@ Test(engine, makes_a_private_state_directory)
 	cr_assert_str_eq(umbra_engine_state_dir(e), path);
 }
 
+Test(engine, a_named_state_directory_must_have_held_state)
+{
+	_cleanup_free_ char *none = umbra_asprintf("%s/none", dir);
+	_cleanup_free_ char *usual = NULL;
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	struct umbra_error err = {0};
+
+	cr_assert_eq(umbra_state_known(none, &err), -ENOENT);
+	cr_assert_not_null(strstr(err.text, "there is no umbra state in"), "%s", err.text);
+	cr_assert_eq(access(none, F_OK), -1);
+	cr_assert_eq(umbra_state_known("/dev/null", NULL), -ENOTDIR);
+	cr_assert_eq(umbra_state_known(dir, NULL), -ENOENT, "any directory");
+	cr_assert_eq(umbra_engine_open(dir, UMBRA_CATALOG_WRITE, &e, NULL), 0);
+	cr_assert_eq(umbra_state_known(dir, NULL), 0);
+	unsetenv("UMBRA_STATE");
+	cr_assert_eq(umbra_state_dir(NULL, &usual, NULL), 0);
+	cr_assert_eq(umbra_state_known(usual, NULL), 0, "the default need not be there");
+}
+
 Test(engine, closes_a_state_directory_that_others_can_enter)
 {
 	_cleanup_engine_ struct umbra_engine *e = NULL;
