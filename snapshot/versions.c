@@ -230,6 +230,34 @@ int umbra_versions_absent(const struct umbra_set_list *sets, const char *path, s
 			  "no shadow copy set covers '%s' (see 'umbra list')", path);
 }
 
+int umbra_versions_newest(const struct umbra_opener *opener, const struct umbra_set_list *sets,
+			  const char *path, umbra_warn_fn warn, void *arg,
+			  const struct umbra_set **out, struct umbra_error *err)
+{
+	_cleanup_(search_finish) struct search s = {
+		.opener = opener, .path = path, .warn = warn, .arg = arg, .live = UMBRA_NODE_NONE};
+	struct umbra_error why = {0};
+	size_t i;
+	int r;
+
+	for (i = sets->n; i-- > 0;) {
+		_cleanup_view_ struct umbra_view *view = NULL;
+		_cleanup_node_ struct umbra_node node = UMBRA_NODE_NONE;
+
+		if (!umbra_set_covering(sets->sets[i], path))
+			continue;
+		s.found.covering++;
+		r = open_in(&s, sets->sets[i], &view, &node, &why);
+		if (r > 0) {
+			*out = sets->sets[i];
+			return 0;
+		}
+		if (r < 0)
+			damaged(&s, sets->sets[i], &why);
+	}
+	return umbra_versions_absent(sets, path, s.found.covering, s.found.damaged, err);
+}
+
 /* 1: this one differs from the live file. 0: it is the same. 2: it does not have it. */
 static int choose_here(struct search *s, const struct umbra_set *set, struct umbra_error *why)
 {

@@ -45,10 +45,18 @@ int umbra_versions_find(const struct umbra_opener *opener, const struct umbra_se
 			struct umbra_versions *out, struct umbra_error *err);
 
 /*
- * The set to restore path from, or to compare it with, when nobody said which: the newest whose
- * content of path is not that of the live file; the newest that has path at all when there is no
- * live file, or it is a directory. 1: *out is that set. 2: all that have it are as the live file;
- * *out is the newest. -ENOENT: none has it.
+ * The set to restore path from when nobody said which: the newest that has it, whatever is live,
+ * so that restoring twice is as restoring once. -ENOENT: none has it.
+ */
+int umbra_versions_newest(const struct umbra_opener *opener, const struct umbra_set_list *sets,
+			  const char *path, umbra_warn_fn warn, void *arg,
+			  const struct umbra_set **out, struct umbra_error *err);
+
+/*
+ * The set to compare path with when nobody said which: the newest whose content of path is not that
+ * of the live file; the newest that has path at all when there is no live file, or it is a
+ * directory. 1: *out is that set. 2: all that have it are as the live file; *out is the newest.
+ * -ENOENT: none has it.
  */
 int umbra_versions_choose(const struct umbra_opener *opener, const struct umbra_set_list *sets,
 			  const char *path, umbra_warn_fn warn, void *arg,

@@ -118,23 +118,22 @@ static void tell_lost(const struct umbra_restore *r)
 			  r->incomplete, umbra_restore_lost(r, names, sizeof(names)));
 }
 
-/* The full set to restore path from. 1; 2: everything that has it is as the live file. */
-static int choose(struct call *c, const char *path, const char *token, struct umbra_set **out,
-		  struct umbra_error *err)
+/* The full set to restore path from. *by_default: nobody said which. */
+static int choose(struct call *c, const char *path, const char *token, bool *by_default,
+		  struct umbra_set **out, struct umbra_error *err)
 {
 	const char *name = c->from ? c->from : *token ? token : NULL;
 	const struct umbra_set *set = NULL;
-	int r, same;
+	int r;
 
+	*by_default = !name;
 	if (name)
 		r = umbra_set_list_find(&c->sets, name, &set, err);
 	else
-		r = umbra_versions_choose(&c->opener, &c->sets, path, on_damage, NULL, &set, err);
+		r = umbra_versions_newest(&c->opener, &c->sets, path, on_damage, NULL, &set, err);
 	if (r < 0)
 		return r;
-	same = r == 2;
-	r = umbra_catalog_load_one(umbra_engine_catalog(c->e), set->id.s, out, err);
-	return r < 0 ? r : 1 + same;
+	return umbra_catalog_load_one(umbra_engine_catalog(c->e), set->id.s, out, err);
 }
 
 static char *destination(const struct call *c, const char *path)
@@ -155,8 +154,46 @@ static int refuse_own(const struct call *c, const char *dest, struct umbra_error
 			  umbra_engine_state_dir(c->e));
 }
 
+/* One thing, which was there just as in the copy. */
+static bool is_nothing(const struct umbra_restore *r)
+{
+	return r->same == 1 &&
+	       r->made + r->replaced + r->attrs + r->skipped + r->kept + r->failed == 0;
+}
+
+/* Who asked for another version than the newest is told which there is. */
+static int tell_nothing(struct call *c, const char *path, const struct umbra_set *newest,
+			struct umbra_error *err)
+{
+	_cleanup_free_ char *shown = umbra_text_printable_dup(path);
+	const struct umbra_set *other = NULL;
+	char token[UMBRA_TOKEN_LEN + 1];
+	int r = umbra_versions_choose(&c->opener, &c->sets, path, NULL, NULL, &other, err);
+
+	if (r < 0)
+		return r;
+	umbra_token_format(newest->time, token);
+	printf("'%s' is already as in the newest set %s", shown ? shown : "?", token);
+	if (r == 1 && strcmp(other->id.s, newest->id.s) != 0) {
+		umbra_token_format(other->time, token);
+		printf("; the newest other version: --from %s", token);
+	}
+	putchar('\n');
+	return 0;
+}
+
+static int interrupted(const struct umbra_restore *r, const char *path, struct umbra_error *err)
+{
+	if (r->dry_run)
+		return umbra_fail(err, UMBRA_E_INTERRUPTED, ECANCELED, "interrupted");
+	return umbra_fail(err, UMBRA_E_INTERRUPTED, ECANCELED,
+			  "interrupted: of '%s' %zu were made and %zu replaced; the same command "
+			  "again restores the rest",
+			  path, r->made, r->replaced);
+}
+
 static int restore(struct call *c, const struct umbra_set *set, const char *path, const char *dest,
-		   struct umbra_error *err)
+		   bool by_default, struct umbra_error *err)
 {
 	_cleanup_view_ struct umbra_view *view = umbra_view_of_set(&c->opener, set);
 	_cleanup_json_ json_t *actions = c->restored ? json_array() : NULL;
@@ -178,9 +215,11 @@ static int restore(struct call *c, const struct umbra_set *set, const char *path
 	c->failed += c->r.failed;
 	tell_lost(&c->r);
 	if (r < 0)
-		return r;
+		return r == -ECANCELED ? interrupted(&c->r, path, err) : r;
 	if (c->restored)
 		return add_json(c, path, dest, token) < 0 ? umbra_oom(err) : 0;
+	if (by_default && !c->to && is_nothing(&c->r))
+		return tell_nothing(c, path, set, err);
 	summary(&c->r, path, token);
 	return 0;
 }
@@ -190,20 +229,19 @@ static int one(struct call *c, const char *word, struct umbra_error *err)
 	_cleanup_free_ char *path = NULL, *dest = NULL;
 	_cleanup_set_ struct umbra_set *set = NULL;
 	char token[UMBRA_TOKEN_LEN + 1] = "";
+	bool by_default;
 	int r = umbra_cli_path_in(c->e, word, &path, token, err);
 
 	if (r < 0)
 		return r;
-	r = choose(c, path, token, &set, err);
+	r = choose(c, path, token, &by_default, &set, err);
 	if (r < 0)
 		return r;
-	if (r == 2 && !c->to && !c->restored)
-		umbra_log_info("'%s' has the same content in every set that has it", path);
 	dest = destination(c, path);
 	if (!dest)
 		return umbra_oom(err);
 	r = refuse_own(c, dest, err);
-	return r < 0 ? r : restore(c, set, path, dest, err);
+	return r < 0 ? r : restore(c, set, path, dest, by_default, err);
 }
 
 /* --to: an existing directory, also through a link, is one to restore into. */
@@ -277,8 +315,8 @@ const struct umbra_command umbra_command_restore = {
 	.name = "restore",
 	.words = "PATH…",
 	.summary = "Bring files and directories back from a set",
-	.help = "Without --from: from the newest set in which a file is not as it is now; for a\n"
-		"directory, or what is gone, from the newest set that has it.\n"
+	.help = "Without --from: each PATH from the newest set that has it; an older version\n"
+		"needs --from ('umbra versions PATH' lists them).\n"
 		"A file is replaced as a whole, at once, with all its attributes. Directories are\n"
 		"merged: what is only live stays. What is there already is left as it is. Missing\n"
 		"parents are made again. No symbolic link is followed.",

@@ -12,24 +12,49 @@ create_at() { UMBRA_TEST_NOW=$1 umbra create "$D" >/dev/null; }
 
 leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' -print; }
 
-@test "restore: a spoiled file, from the newest set where it was different" {
-	echo good >"$D/f"
+@test "restore: a spoiled file, from the newest set; twice is as once" {
+	echo old >"$D/f"
 	create_at 1000000000
-	echo spoiled >"$D/f"
+	echo good >"$D/f"
 	create_at 1000000060
+	echo spoiled >"$D/f"
 	run umbra restore "$D/f"
 	assert_ok
-	[ "$(cat "$D/f")" = good ]
 	[ "${lines[0]}" = "replaced   $D/f" ]
-	[[ ${lines[1]} == "restored '$D/f' from @GMT-2001.09.09-01.46.40: 0 made, 1 replaced"* ]]
+	[[ ${lines[1]} == "restored '$D/f' from @GMT-2001.09.09-01.47.40: 0 made, 1 replaced"* ]]
+	run umbra restore "$D/f"
+	assert_ok
+	[ "$output" = "'$D/f' is already as in the newest set @GMT-2001.09.09-01.47.40; the newest other version: --from @GMT-2001.09.09-01.46.40" ]
+	[ "$(cat "$D/f")" = good ]
+	umbra restore "$D/f" --from @GMT-2001.09.09-01.46.40
+	[ "$(cat "$D/f")" = old ]
+}
+
+@test "restore: one deleted file of many: its neighbours are not rolled back" {
+	echo older >"$D/a"
+	echo older >"$D/b"
+	create_at 1000000000
+	echo newer >"$D/a"
+	create_at 1000000060
+	rm "$D/b"
+	create_at 1000000120
+	run umbra restore "$D/a" "$D/b"
+	assert_ok
+	[ "$(cat "$D/a" "$D/b" | tr '\n' ' ')" = "newer older " ]
+	[[ ${lines[0]} == "'$D/a' is already as in the newest set @GMT-2001.09.09-01.48.40; "*01.46.40 ]]
+	[[ $output == *"restored '$D/b' from @GMT-2001.09.09-01.47.40: 1 made"* ]]
 }
 
 @test "restore: what has its content needs nothing" {
 	echo good >"$D/f"
 	create_at 1000000000
+	create_at 1000000060
 	run umbra restore "$D/f"
 	assert_ok
-	[[ $output == *'same content'*'0 made, 0 replaced, 1 there already'* ]]
+	[ "$output" = "'$D/f' is already as in the newest set @GMT-2001.09.09-01.47.40" ]
+	run umbra restore "$D/f" --from oldest
+	assert_ok
+	[[ $output == *'0 made, 0 replaced, 1 there already'* ]]
 }
 
 @test "restore: a deleted tree comes back as it was" {

@@ -141,6 +141,38 @@ Test(versions, a_damaged_copy_does_not_hide_the_others)
 	cr_assert_eq(warnings, 1);
 }
 
+static const struct umbra_set *newest(const char *name, int expected)
+{
+	_cleanup_free_ char *path = fake_path(name);
+	const struct umbra_set *set = NULL;
+	struct umbra_error err = {0};
+	int r = umbra_versions_newest(fake_opener(), fake_sets(), path, warn, NULL, &set, &err);
+
+	cr_assert_eq(r, expected, "%d %s", r, err.text);
+	return set;
+}
+
+Test(versions, newest_does_not_depend_on_the_live_file)
+{
+	struct umbra_set *two;
+
+	fake_run("echo one >f");
+	fake_set(1);
+	fake_run("echo two >f");
+	two = fake_set(2);
+	cr_assert_eq(newest("f", 0), two);
+	fake_run("echo three >f");
+	cr_assert_eq(newest("f", 0), two);
+	fake_run("rm f");
+	fake_set(3);
+	cr_assert_eq(newest("f", 0), two);
+	newest("g", -ENOENT);
+	warnings = 0;
+	fake_damage(two);
+	cr_assert_eq(newest("f", 0), fake_sets()->sets[0]);
+	cr_assert_eq(warnings, 1);
+}
+
 Test(versions, choose_takes_the_newest_that_differs)
 {
 	struct umbra_set *one;
