@@ -19,6 +19,7 @@ static const char usage[] =
 	"('mount -t umbra') and for lines of fstab(5). Options:\n\n"
 	"  state=DIR   the state directory, where SOURCE does not say it\n"
 	"  noothers    only who mounts it sees the tree, as for users other than root\n"
+	"  nonempty    DIR may have files, which the tree then hides\n"
 	"  noexec, noatime, context=… and the like are the kernel's; see mount.umbra(8)\n";
 
 /* What libfuse says last is why it failed. */
@@ -254,7 +255,7 @@ static int prepare(const struct umbra_mount_options *o, char **state_dir, char *
 	if (r == 0)
 		r = umbra_state_known(*state_dir, err);
 	if (r == 0)
-		r = umbra_mountpoint_check(o->dir, *state_dir, dir, err);
+		r = umbra_mountpoint_check(o->dir, *state_dir, o->nonempty, dir, err);
 	return r < 0 ? r : umbra_mountpoint_fuse(err);
 }
 

@@ -184,7 +184,22 @@ static int missing(const char *dir, int r, struct umbra_error *err)
 	return umbra_fail_errno(err, r, "cannot mount on '%s'", dir);
 }
 
-int umbra_mountpoint_check(const char *dir, const char *state_dir, char **real,
+static int check_empty(const char *path, struct umbra_error *err)
+{
+	int n = umbra_dir_is_empty(AT_FDCWD, path);
+
+	if (n < 0)
+		return umbra_fail_errno(err, n, "cannot look whether '%s' is empty", path);
+	if (n > 0)
+		return 0;
+	return umbra_fail(err, UMBRA_E_EXISTS, ENOTEMPTY,
+			  "'%s' is not empty, and a tree mounted on it would hide what is there: "
+			  "choose an empty directory, or say that it may ('umbra mount "
+			  "--nonempty', '-o nonempty')",
+			  path);
+}
+
+int umbra_mountpoint_check(const char *dir, const char *state_dir, bool nonempty, char **real,
 			   struct umbra_error *err)
 {
 	_cleanup_free_ char *path = NULL, *followed = NULL;
@@ -202,11 +217,13 @@ int umbra_mountpoint_check(const char *dir, const char *state_dir, char **real,
 	if (S_ISLNK(st.st_mode)) {
 		r = umbra_absolute_path(path, false, &followed);
 		return r < 0 ? missing(dir, r, err)
-			     : umbra_mountpoint_check(followed, state_dir, real, err);
+			     : umbra_mountpoint_check(followed, state_dir, nonempty, real, err);
 	}
 	if (!S_ISDIR(st.st_mode))
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOTDIR, "'%s' is not a directory", dir);
 	r = check_state(path, state_dir, err);
+	if (r == 0 && !nonempty)
+		r = check_empty(path, err);
 	if (r < 0)
 		return r;
 	*real = TAKE_PTR(path);

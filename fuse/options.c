@@ -73,6 +73,10 @@ static int take(struct umbra_mount_options *o, const char *word, bool sloppy,
 		o->others = false;
 		return 0;
 	}
+	if (strcmp(word, "nonempty") == 0) {
+		o->nonempty = true;
+		return 0;
+	}
 	if (strcmp(word, "allow_other") == 0) {
 		if (geteuid() != 0)
 			return umbra_fail(err, UMBRA_E_PERMISSION, EPERM,

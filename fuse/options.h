@@ -5,10 +5,11 @@
 #include "common/util.h"
 
 struct umbra_mount_options {
-	char *state;  /* as given, or NULL: the default */
-	char *dir;    /* as given */
-	char *kernel; /* options for the kernel, "noexec,noatime", or NULL */
-	bool others;  /* everybody may look, as far as permissions in the copies say */
+	char *state;   /* as given, or NULL: the default */
+	char *dir;     /* as given */
+	char *kernel;  /* options for the kernel, "noexec,noatime", or NULL */
+	bool others;   /* everybody may look, as far as permissions in the copies say */
+	bool nonempty; /* what is in dir may be hidden */
 	bool fake, foreground, verbose;
 	bool help, version;
 };

@@ -2,7 +2,6 @@
 #include "snapshot/engine.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -102,28 +101,13 @@ int umbra_state_known(const char *state_dir, struct umbra_error *err)
 			  state_dir);
 }
 
-static bool is_empty(int fd)
-{
-	_cleanup_close_ int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_dir_ DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	struct dirent *e;
-
-	if (!d)
-		return false;
-	copy = -1; /* d has it */
-	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			return false;
-	return true;
-}
-
 /* Copies keep their origins' permission bits, but not those of the directories above: nobody else
  * may enter. That is done to a directory of umbra's own only, not to a /etc named by mistake. */
 static int close_to_others(const struct umbra_engine *e, mode_t mode, struct umbra_error *err)
 {
 	bool ours = faccessat(e->state_fd, UMBRA_CATALOG_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 
-	if (!ours && !is_empty(e->state_fd))
+	if (!ours && umbra_dir_is_empty(e->state_fd, ".") != 1)
 		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
 				  "'%s' holds other things than umbra's state and others can "
 				  "enter it: choose a new or empty directory with --state DIR",

@@ -114,7 +114,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 {
 	_cleanup_free_ char *helper = NULL, *state = NULL, *dir = NULL, *real = NULL;
 	const char *options = umbra_args_value(args, "options");
-	char *argv[8] = {0};
+	char *argv[10] = {0};
 	size_t n = 0;
 	int r = find_helper(&helper, err);
 
@@ -128,6 +128,10 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (options) {
 		argv[n++] = (char *)"-o";
 		argv[n++] = (char *)options;
+	}
+	if (umbra_args_has(args, "nonempty")) {
+		argv[n++] = (char *)"-o";
+		argv[n++] = (char *)"nonempty";
 	}
 	argv[n++] = (char *)"--";
 	argv[n++] = state;
@@ -143,6 +147,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 
 static const struct umbra_option options[] = {
 	{"options", 'o', "LIST", "mount options, see mount.umbra(8)", UMBRA_WORD_NONE},
+	{"nonempty", 0, NULL, "hide the files that DIR has", UMBRA_WORD_NONE},
 	{0},
 };
 

@@ -102,6 +102,21 @@ int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *dat
 	return umbra_fsync_dir(dirfd);
 }
 
+int umbra_dir_is_empty(int dirfd, const char *name)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_dir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!d)
+		return -errno;
+	fd = -1; /* d has it */
+	while (errno = 0, (e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			return 0;
+	return errno ? -errno : 1;
+}
+
 int umbra_mkdir_all(const char *path, mode_t mode)
 {
 	_cleanup_free_ char *copy = strdup(path);

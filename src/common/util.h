@@ -84,6 +84,9 @@ int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *dat
 /* mkdir -p of an absolute or relative path; existing directories are left as they are. */
 int umbra_mkdir_all(const char *path, mode_t mode);
 
+/* Has the directory name (below dirfd) no entries? 1, 0 or -errno. */
+int umbra_dir_is_empty(int dirfd, const char *name);
+
 /* open(O_DIRECTORY|O_CLOEXEC|O_NOFOLLOW) below dirfd, made first if it is missing. fd or -errno. */
 int umbra_open_dir_make(int dirfd, const char *name, mode_t mode);
 

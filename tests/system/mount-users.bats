@@ -190,7 +190,8 @@ access_of() {
 
 @test "the default place is made; without XDG_RUNTIME_DIR a user must name one" {
 	require_fuse
-	as_user mkdir -p "$T/user/run"
+	as_user mkdir -p "$T/user/run" "$T/user/data"
+	as_user "$UMBRA" create --provider copy "$T/user/data"
 	XDG_RUNTIME_DIR=$T/user/run as_user "$UMBRA" mount
 	mountpoint -q "$T/user/run/umbra/shadows" || as_user mountpoint -q "$T/user/run/umbra/shadows"
 	XDG_RUNTIME_DIR=$T/user/run as_user "$UMBRA" umount
@@ -201,7 +202,8 @@ access_of() {
 @test "without permission for /dev/fuse the error says what is needed" {
 	require_root
 	require_fuse
-	as_user mkdir -p "$T/user/mnt"
+	as_user mkdir -p "$T/user/mnt" "$T/user/data"
+	as_user "$UMBRA" create --provider copy "$T/user/data"
 	# A device without permissions, seen by this command alone.
 	touch "$T/device"
 	chmod 600 "$T/device"

@@ -375,6 +375,26 @@ use() {
 	umbra_gone
 }
 
+@test "what a directory has is hidden only when told so" {
+	require_fuse
+	tree
+	ln -s data "$T/link"
+	run umbra mount "$T/data"
+	assert_error 1 "'$T/data' is not empty, .*--nonempty"
+	run umbra mount "$T/link/"
+	assert_error 1 "'$T/data' is not empty"
+	run mount.umbra "$UMBRA_STATE" "$T/data"
+	assert_error 1 "-o nonempty"
+	[ "$(cat "$T/data/a")" = one ]
+	umbra mount --nonempty -o noexec "$T/data"
+	[[ $(findmnt -no OPTIONS "$T/data") == *noexec* ]]
+	[ -d "$T/data/by-volume" ]
+	umbra umount "$T/data"
+	mount.umbra "$UMBRA_STATE" "$T/data" -o nonempty
+	umbra umount "$T/data"
+	[ "$(cat "$T/data/a")" = one ]
+}
+
 # as_user, with the default state directory.
 by_default() { as_user env -u UMBRA_STATE "$@"; }
 

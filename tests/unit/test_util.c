@@ -60,3 +60,15 @@ Test(util, closed_standard_descriptors_are_taken)
 	cr_assert_gt(lowest, STDERR_FILENO);
 	close(lowest);
 }
+
+Test(util, an_empty_directory)
+{
+	_cleanup_free_ char *file = umbra_asprintf("%s/.hidden", dir);
+	_cleanup_close_ int fd = -1;
+
+	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, dir), 1);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, dir), 0);
+	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, file), -ENOTDIR);
+}
