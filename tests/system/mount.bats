@@ -432,6 +432,8 @@ by_default() { as_user env -u UMBRA_STATE "$@"; }
 	require_root
 	require_fuse
 	tree
+	mkdir "$T/umbra" # as a clone of the source is named
+	cd "$T"
 	[ ! -e /sbin/mount.umbra ] || unable "/sbin/mount.umbra is there already"
 	printf '#!/bin/sh\nexec %q "$@"\n' "$UMBRA_RUN/bin/mount.umbra" >"$T/helper"
 	chmod 755 "$T/helper"
@@ -439,6 +441,14 @@ by_default() { as_user env -u UMBRA_STATE "$@"; }
 	timeout 20 mount -t umbra "$UMBRA_STATE" "$T/mnt" 3>&- 4>&- || FAILED=1
 	cat "$T/mnt/latest$T/data/a" || FAILED=1
 	umount "$T/mnt" || FAILED=1
+	echo "$UMBRA_STATE $T/mnt umbra nofail 0 0" >"$T/fstab"
+	timeout 20 mount -aT "$T/fstab" 3>&- 4>&- || FAILED=1
+	timeout 20 mount -aT "$T/fstab" 3>&- 4>&- || FAILED=1
+	[ "$(grep -c " $T/mnt " /proc/self/mountinfo)" = 1 ] || FAILED=1
+	umount "$T/mnt" || FAILED=1
+	timeout 20 mount -t umbra umbra "$T/mnt" 2>"$T/said" 3>&- 4>&- && FAILED=1
+	grep "no umbra state in '$T/umbra'" "$T/said" || FAILED=1
+	cd /
 	echo "umbra $T/mnt umbra state=$UMBRA_STATE,noauto,nofail,_netdev,x-test 0 0" >"$T/fstab"
 	timeout 20 mount -T "$T/fstab" "$T/mnt" 3>&- 4>&- || FAILED=1
 	cat "$T/mnt/latest$T/data/a" || FAILED=1
