@@ -308,6 +308,7 @@ void umbra_mounts_below_free(struct umbra_mount_below *m, size_t n)
 	for (i = 0; i < n; i++) {
 		free(m[i].path);
 		free(m[i].fstype);
+		free(m[i].source);
 	}
 	free(m);
 }
@@ -336,7 +337,8 @@ int umbra_volume_mounts_below(const char *path, struct umbra_mount_below **out, 
 		m = &list[count++];
 		*m = (struct umbra_mount_below){.usable = usable(mnt_fs_get_fstype(fs))};
 		if (dup_to(&m->path, mnt_fs_get_target(fs)) < 0 ||
-		    dup_to(&m->fstype, mnt_fs_get_fstype(fs)) < 0)
+		    dup_to(&m->fstype, mnt_fs_get_fstype(fs)) < 0 ||
+		    dup_to(&m->source, mnt_fs_get_source(fs)) < 0)
 			goto oom;
 	}
 	if (count > 1)

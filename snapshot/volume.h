@@ -53,6 +53,7 @@ int umbra_volume_list_mounted(struct umbra_volume_list *out, struct umbra_error 
 struct umbra_mount_below {
 	char *path;
 	char *fstype;
+	char *source; /* or NULL */
 	bool usable;
 };
 int umbra_volume_mounts_below(const char *path, struct umbra_mount_below **out, size_t *n,

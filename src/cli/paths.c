@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/shown.h"
 #include "common/util.h"
 
 #define LINKS_MAX 40 /* as the kernel */
@@ -152,57 +152,9 @@ static char *here(void)
 	return strdup(pwd && pwd[0] == '/' ? pwd : "/");
 }
 
-/* The tree below mnt: "@GMT-…/home/x" shows /home/x. */
-static int translate(const char *mnt, const char *inside, char **out, char *set,
-		     struct umbra_error *err)
-{
-	char token[UMBRA_TOKEN_LEN + 1];
-	int64_t time;
-
-	snprintf(token, sizeof(token), "%s", inside);
-	if (strlen(inside) < UMBRA_TOKEN_LEN || umbra_token_parse(token, &time) < 0 ||
-	    (inside[UMBRA_TOKEN_LEN] && inside[UMBRA_TOKEN_LEN] != '/'))
-		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-				  "'%s/%s' lies in a mounted tree of umbra, not in one of its "
-				  "sets: name the live path, or one below '%s/@GMT-…'",
-				  mnt, inside, mnt);
-	*out = strdup(inside[UMBRA_TOKEN_LEN] ? inside + UMBRA_TOKEN_LEN : "/");
-	if (!*out)
-		return umbra_oom(err);
-	memcpy(set, token, sizeof(token));
-	return 0;
-}
-
-/* 1: path lies in a mounted tree of umbra, and *out is what it shows there. */
-static int in_tree(const char *path, int fd, char **out, char *set, struct umbra_error *err)
-{
-	const struct umbra_mount_below *best = NULL;
-	struct umbra_mount_below *mounts;
-	struct statx sx;
-	size_t n, i;
-	int r;
-
-	/* FUSE has no device. More is not asked here: a tree whose process hangs would not answer.
-	 */
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &sx) < 0 || sx.stx_dev_major != 0)
-		return 0;
-	r = umbra_volume_mounts_below("/", &mounts, &n, err);
-	if (r < 0)
-		return r;
-	for (i = 0; i < n; i++)
-		if (umbra_path_below(path, mounts[i].path) &&
-		    (!best || strlen(mounts[i].path) > strlen(best->path)))
-			best = &mounts[i];
-	if (best && strcmp(best->fstype, "fuse.umbra") == 0) {
-		r = translate(best->path, umbra_path_below(path, best->path), out, set, err);
-		r = r < 0 ? r : 1;
-	}
-	umbra_mounts_below_free(mounts, n);
-	return r;
-}
-
-/* set NULL: a mounted tree of umbra is a filesystem like others. */
-static int resolve(const char *word, char **out, char *set, struct umbra_error *err)
+/* e NULL: a mounted tree of umbra is a filesystem like others. */
+static int resolve(struct umbra_engine *e, const char *word, char **out, char *set,
+		   struct umbra_error *err)
 {
 	_cleanup_(walk_finish) struct walk w = {.fd = -1};
 	_cleanup_free_ char *cwd = NULL;
@@ -223,7 +175,7 @@ static int resolve(const char *word, char **out, char *set, struct umbra_error *
 		return umbra_fail_errno(err, r, "cannot reach '%s'", word);
 	if (!*w.clean && append(&w, "", 0) < 0)
 		return umbra_oom(err);
-	r = set ? in_tree(w.clean, w.fd, out, set, err) : 0;
+	r = e ? umbra_cli_shown(e, w.clean, w.fd, out, set, err) : 0;
 	if (r == 0)
 		*out = TAKE_PTR(w.clean);
 	return r < 0 ? r : 0;
@@ -231,7 +183,7 @@ static int resolve(const char *word, char **out, char *set, struct umbra_error *
 
 int umbra_cli_path(const char *word, char **out, struct umbra_error *err)
 {
-	return resolve(word, out, NULL, err);
+	return resolve(NULL, word, out, NULL, err);
 }
 
 int umbra_cli_path_in(struct umbra_engine *e, const char *word, char **out,
@@ -241,7 +193,7 @@ int umbra_cli_path_in(struct umbra_engine *e, const char *word, char **out,
 	int r;
 
 	set[0] = '\0';
-	r = resolve(word, &path, set, err);
+	r = resolve(e, word, &path, set, err);
 	if (r < 0)
 		return r;
 	if (umbra_engine_owns(e, path))

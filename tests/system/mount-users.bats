@@ -177,6 +177,24 @@ access_of() {
 	umbra umount "$T/mnt"
 }
 
+@test "who stands in the tree of another state directory is told so" {
+	require_root
+	require_fuse
+	mkdir "$T/data" "$T/mnt"
+	echo one >"$T/data/a"
+	umbra create --provider copy "$T/data" >/dev/null
+	umbra mount "$T/mnt" >/dev/null
+	local command
+	cd "$T/mnt/latest$T/data"
+	for command in versions diff restore; do
+		run as_user "$UMBRA" "$command" a
+		assert_error 2 "/data/a' is in the tree of '$UMBRA_STATE', which is not the state directory in use \('$T/user/state'\): use --state, or copy the file with cp"
+	done
+	umbra --state "$UMBRA_STATE" versions a
+	cd /
+	umbra umount "$T/mnt"
+}
+
 @test "an ordinary user's tree shows what the origin was" {
 	require_fuse
 	as_user mkdir -p "$T/user/mnt"

@@ -47,6 +47,27 @@ daemon() {
 	umbra_gone
 }
 
+@test "a path in the tree, also by volume, stands for the live path that it shows" {
+	mounted
+	local in=$T/mnt/by-volume/$VOLUME/$TOKEN
+	echo changed >"$T/data/a"
+	[ "$(umbra versions --json "$in/a" | jq -r .path)" = "$T/data/a" ]
+	[ "$(umbra versions --json "$in" | jq -r .path)" = "$T/data" ]
+	[ "$(cd "$in/sub" && umbra versions --json b | jq -r .path)" = "$T/data/sub/b" ]
+	[ "$(umbra versions --json "$TOP/a" | jq -r .path)" = "$T/data/a" ]
+	run umbra diff "$in/a"
+	[[ $output == *"-one"*"+changed"* ]]
+	umbra restore "$in/a"
+	[ "$(cat "$T/data/a")" = one ]
+	local path
+	for path in "$T/mnt" "$T/mnt/by-volume" "$T/mnt/by-volume/$VOLUME" \
+		"$T/mnt/by-volume/$VOLUME/x" "$T/mnt/by-volume/x/$TOKEN" "$T/mnt/x"; do
+		run umbra versions "$path"
+		assert_error 2 "not in one of its sets"
+	done
+	umbra_gone
+}
+
 @test "a name that is not there stays not there, at every level" {
 	mounted
 	local name
