@@ -7,11 +7,14 @@
 
 #include "snapshot/sys/attrs.h"
 
+static int interrupted(struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_INTERRUPTED, ECANCELED, "interrupted");
+}
+
 int umbra_restore_stopped(struct umbra_restore *r, struct umbra_error *err)
 {
-	if (!r->stop || r->stop(r) == 0)
-		return 0;
-	return umbra_fail(err, UMBRA_E_INTERRUPTED, ECANCELED, "interrupted");
+	return !r->stop || r->stop(r) == 0 ? 0 : interrupted(err);
 }
 
 static int on_bytes(struct umbra_clone_watch *watch, uint64_t bytes)
@@ -56,7 +59,10 @@ static int make_file(struct umbra_restore *r, const struct umbra_node *node,
 	ret = umbra_clone_data(from, to, &r->pair, &r->watch);
 	if (ret < 0) {
 		unlinkat(dir->fd, tmp, 0);
-		return umbra_fail_errno(err, ret, "cannot restore the data of '%s'", path);
+		return ret == -ECANCELED
+			       ? interrupted(err)
+			       : umbra_fail_errno(err, ret, "cannot restore the data of '%s'",
+						  path);
 	}
 	if (ret == UMBRA_CLONE_SHARED)
 		r->bytes += (uint64_t)node->st.st_size;

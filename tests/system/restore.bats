@@ -253,6 +253,33 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	diff -r "$D/d" "$T/truth"
 }
 
+# Its output fills a pipe that nobody reads: there the signal meets it.
+@test "restore: interrupted, it says what it had restored" {
+	local name i pid
+	name=$(printf '%0200d' 0)
+	mkdir "$D/d"
+	for i in {1..1500}; do : >"$D/d/$name$i"; done
+	create_at 1000000000
+	rm -r "$D/d"
+	mkfifo "$T/pipe"
+	env --default-signal=INT "$UMBRA_RUN/bin/umbra" restore "$D/d" >"$T/pipe" 2>"$T/err" 3>&- 4>&- &
+	pid=$!
+	exec 7<"$T/pipe"
+	for i in {1..100}; do
+		[[ $(cat "/proc/$pid/wchan" 2>/dev/null) != *pipe_write ]] || break
+		sleep 0.1
+	done
+	kill -INT "$pid"
+	cat <&7 >/dev/null
+	exec 7<&-
+	local status=0
+	wait "$pid" || status=$?
+	[ "$status" = 1 ]
+	i=$(find "$D/d" -type f | wc -l)
+	[ "$i" -gt 0 ] && [ "$i" -lt 1500 ]
+	grep -q "interrupted: of '$D/d' $((i + 1)) were made and 0 replaced" "$T/err"
+}
+
 @test "restore: an ordinary user, own files, own rights" {
 	as_user mkdir "$T/user/d"
 	as_user sh -c 'cd "$HOME/d"; echo x >f; chmod 600 f; ln f g; ln -s f l; mkdir s; chmod 500 s'

@@ -241,6 +241,34 @@ Test(restore, stopping_leaves_whole_files_only)
 	no_leftovers();
 }
 
+/* The first question comes before the file, the second while it is written. */
+static int at_second(struct umbra_restore *r)
+{
+	static unsigned int asked;
+
+	(void)r;
+	return ++asked == 2;
+}
+
+Test(restore, stopping_in_the_middle_of_a_file_says_interrupted)
+{
+	_cleanup_free_ char *path = fake_path("d");
+	_cleanup_view_ struct umbra_view *view = NULL;
+	struct umbra_restore r = {.stop = at_second};
+	struct umbra_error err = {0};
+
+	fake_run("mkdir d; head -c 3M /dev/urandom >d/f");
+	fake_set(1);
+	fake_run("rm d/f");
+	view = umbra_view_of_set(fake_opener(), fake_sets()->sets[0]);
+	r.view = view;
+	cr_assert_eq(umbra_restore_path(&r, path, path, &err), -ECANCELED);
+	umbra_restore_finish(&r);
+	cr_assert_eq(err.code, UMBRA_E_INTERRUPTED);
+	cr_assert_str_eq(err.text, "interrupted");
+	fake_run("test -z \"$(ls -A d)\"");
+}
+
 Test(restore, the_state_directory_is_left_alone)
 {
 	_cleanup_free_ char *state = fake_path("d/state");
