@@ -9,6 +9,12 @@
 
 static int fail(int r, const struct umbra_node *node, const char *path, struct umbra_error *err)
 {
+	if (umbra_node_is_unreadable(node))
+		return umbra_fail(
+			err, UMBRA_E_PERMISSION, EACCES,
+			"the content of '%s' is not in the copy: it was not readable when "
+			"the copy was made",
+			path);
 	return umbra_fail_errno(err, r, "cannot read %s of '%s'",
 				node->root ? "the copy" : "the live file", path);
 }
@@ -88,8 +94,9 @@ int umbra_compare(const struct umbra_node *a, const struct umbra_node *b,
 		return umbra_fail_errno(err, r, "cannot read the attributes of '%s'", path);
 	if (r == 0)
 		differs |= UMBRA_DIFFERS_XATTRS;
+	/* Size and time of what is not there say nothing. */
 	if (how == UMBRA_COMPARE_QUICK && S_ISREG(x->st_mode) && x->st_size == y->st_size &&
-	    same_time(x, y))
+	    same_time(x, y) && !umbra_node_is_unreadable(a) && !umbra_node_is_unreadable(b))
 		return differs;
 	r = umbra_compare_content(a, b, path, err);
 	if (r < 0)

@@ -78,6 +78,8 @@ static int one_file(struct umbra_restore *r, const char *path, const struct umbr
 				  "'%s' is a directory now, the copy has a %s: move it away, or "
 				  "restore to another place with --to",
 				  path, umbra_type_name(node->st.st_mode));
+	if (umbra_node_is_unreadable(node))
+		return umbra_view_unreadable(r->view, path, err);
 	ret = old ? is_same(r, node, live, path, err) : 0;
 	if (ret < 0)
 		return ret;

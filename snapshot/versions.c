@@ -95,8 +95,7 @@ static int new_version(struct search *s, const struct umbra_set *set, const stru
 	s->found.v = more;
 	v = &more[s->found.n];
 	*v = (struct umbra_version){.st = node->st, .dev = node->dev, .ino = node->ino};
-	v->unreadable = S_ISREG(node->st.st_mode) && node->root &&
-			umbra_root_check(node->root, node->ino) < 0;
+	v->unreadable = umbra_node_is_unreadable(node);
 	if (!v->unreadable && (s->flags & UMBRA_VERSIONS_LIVE)) {
 		r = is_live(s, node, err);
 		if (r < 0)

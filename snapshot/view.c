@@ -291,6 +291,22 @@ int umbra_view_names(const struct umbra_view *view, const struct umbra_node *dir
 	return 0;
 }
 
+bool umbra_node_is_unreadable(const struct umbra_node *node)
+{
+	return S_ISREG(node->st.st_mode) && node->root &&
+	       umbra_root_check(node->root, node->ino) < 0;
+}
+
+int umbra_view_unreadable(const struct umbra_view *view, const char *path, struct umbra_error *err)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+
+	umbra_token_format(view->set->time, token);
+	return umbra_fail(err, UMBRA_E_PERMISSION, EACCES,
+			  "the content of '%s' was not readable when %s was made and is not in it",
+			  path, token);
+}
+
 int umbra_node_open(const struct umbra_node *node, int flags)
 {
 	char proc[40];

@@ -70,6 +70,11 @@ void umbra_names_finish(struct umbra_names *names);
 int umbra_view_names(const struct umbra_view *view, const struct umbra_node *dir, const char *path,
 		     struct umbra_names *out, struct umbra_error *err);
 
+/* A regular file whose content could not be read when the copy was made: it is not in the copy. */
+bool umbra_node_is_unreadable(const struct umbra_node *node);
+/* The error for it: path in the view's set. Returns -EACCES. */
+int umbra_view_unreadable(const struct umbra_view *view, const char *path, struct umbra_error *err);
+
 /* Opens a regular file or directory for reading. A descriptor, or -errno (also when the content
  * is known not to be in the copy). */
 int umbra_node_open(const struct umbra_node *node, int flags);

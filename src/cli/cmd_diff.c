@@ -98,11 +98,13 @@ static void attributes(const struct umbra_node *old, const struct umbra_node *ne
 		printf("extended attributes or ACLs differ\n");
 }
 
-static int open_side(const struct umbra_node *node, const char *path, int *fd,
-		     struct umbra_error *err)
+static int open_side(const struct umbra_view *view, const struct umbra_node *node, const char *path,
+		     int *fd, struct umbra_error *err)
 {
 	if (node->fd < 0)
 		return 0;
+	if (umbra_node_is_unreadable(node))
+		return umbra_view_unreadable(view, path, err);
 	*fd = umbra_node_open(node, 0);
 	return *fd < 0 ? umbra_fail_errno(err, *fd, "cannot read '%s'", path) : 0;
 }
@@ -126,9 +128,9 @@ static int regular(struct call *c, const struct umbra_node *old, const struct um
 			return 0;
 	}
 	c->n = 1;
-	r = open_side(old, c->path, &a, err);
+	r = open_side(c->d.from, old, c->path, &a, err);
 	if (r == 0)
-		r = open_side(new, c->path, &b, err);
+		r = open_side(c->d.to, new, c->path, &b, err);
 	return r < 0 ? r : umbra_text_diff(a, from, b, to, err);
 }
 

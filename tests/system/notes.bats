@@ -30,3 +30,21 @@ notes() { "$@" --json | jq -r '.volumes[].notes[] | "\(.kind) \(.path)"'; }
 	run notes umbra show latest
 	[[ $output == *"uncovered $T/w/below"* ]]
 }
+
+@test "notes: diff and restore say what could not be read when it was copied" {
+	require_root
+	as_user mkdir -p "$T/user/w"
+	echo x >"$T/user/w/secret"
+	chmod 600 "$T/user/w/secret"
+	UMBRA_TEST_NOW=1000000000 as_user umbra create "$T/user/w"
+	local words="'$T/user/w/secret' was not readable when @GMT-2001.09.09-01.46.40 was made and is not in it"
+	run as_user umbra diff "$T/user/w"
+	assert_error 1 "the content of '$T/user/w/secret' is not in the copy"
+	[[ $output != *'is the same'* ]]
+	as_user rm -f "$T/user/w/secret"
+	run as_user umbra diff "$T/user/w/secret"
+	assert_error 1 "the content of $words"
+	run as_user umbra restore "$T/user/w"
+	assert_error 1 "the content of $words"
+	[ ! -e "$T/user/w/secret" ]
+}

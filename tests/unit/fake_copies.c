@@ -10,11 +10,18 @@
 static char dir[64], live[80];
 static struct umbra_set_list sets;
 static struct umbra_opener opener;
+static ino_t unreadable; /* 0: none */
 
 static void close_root(struct umbra_root *root)
 {
 	umbra_close(root->fd);
 	free(root);
+}
+
+static int check(const struct umbra_root *root, uint64_t ino)
+{
+	(void)root;
+	return ino == unreadable ? -EACCES : 0;
 }
 
 static int open_copy(void *arg, const struct umbra_shadow *shadow, struct umbra_root **out,
@@ -30,6 +37,7 @@ static int open_copy(void *arg, const struct umbra_shadow *shadow, struct umbra_
 	}
 	root->mount_fd = root->fd;
 	root->close = close_root;
+	root->check = check;
 	*out = root;
 	return 0;
 }
@@ -87,6 +95,15 @@ const struct umbra_opener *fake_opener(void)
 void fake_damage(struct umbra_set *set)
 {
 	fake_run("rm -rf '%s'", set->shadows[0]->volume);
+}
+
+void fake_unreadable(const struct umbra_set *set, const char *name)
+{
+	_cleanup_free_ char *path = umbra_path_join(set->shadows[0]->volume, name);
+	struct stat st;
+
+	cr_assert_eq(stat(path, &st), 0);
+	unreadable = st.st_ino;
 }
 
 void fake_run(const char *fmt, ...)

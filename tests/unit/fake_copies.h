@@ -16,6 +16,8 @@ const struct umbra_set_list *fake_sets(void);
 /* Opens them. A set after fake_damage() fails with EIO. */
 const struct umbra_opener *fake_opener(void);
 void fake_damage(struct umbra_set *set);
+/* The content of name is not in the set's copy. */
+void fake_unreadable(const struct umbra_set *set, const char *name);
 
 /* sh -c, in DIR/live; must succeed. */
 void fake_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -87,3 +87,33 @@ Test(difference, names_of_any_bytes_in_order)
 				     "+ a\xff \n"
 				     "- \xff \n");
 }
+
+static void says_not_in_the_copy(struct umbra_difference *d, const struct umbra_error *why)
+{
+	(void)d;
+	cr_assert_not_null(strstr(why->text, "/f' is not in the copy"), "%s", why->text);
+}
+
+/* Not "the same", though size and time are. */
+Test(difference, content_that_is_not_in_the_copy_is_told)
+{
+	static const enum umbra_compare_how hows[] = {UMBRA_COMPARE_QUICK, UMBRA_COMPARE_EXACT};
+	size_t i;
+
+	fake_run("echo 1 >f; echo 1 >g");
+	fake_unreadable(fake_set(1), "f");
+	for (i = 0; i < UMBRA_ARRAY_SIZE(hows); i++) {
+		_cleanup_view_ struct umbra_view *from = NULL, *to = NULL;
+		struct umbra_difference d = {
+			.how = hows[i], .change = note, .warn = says_not_in_the_copy};
+
+		from = umbra_view_of_set(fake_opener(), fake_sets()->sets[0]);
+		to = umbra_view_live(fake_opener());
+		d.from = from;
+		d.to = to;
+		seen[0] = '\0';
+		cr_assert_eq(umbra_difference_walk(&d, fake_live(), NULL), 1);
+		cr_assert_eq(d.failed, 1);
+		cr_assert_str_eq(seen, "");
+	}
+}
