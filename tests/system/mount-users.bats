@@ -170,7 +170,8 @@ access_of() {
 @test "a user is told that a tree is not his to take away" {
 	require_root
 	require_fuse
-	mkdir "$T/mnt"
+	mkdir "$T/mnt" "$T/data"
+	umbra create --provider copy "$T/data"
 	umbra mount "$T/mnt"
 	run as_user "$UMBRA" umount "$T/mnt"
 	assert_error 1 "was mounted by another user"
