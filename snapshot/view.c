@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct umbra_view {
@@ -73,13 +74,48 @@ void umbra_node_finish(struct umbra_node *node)
 	node->fd = umbra_close(node->fd);
 }
 
+static struct stat stat_of(const struct statx *x)
+{
+	return (struct stat){
+		.st_dev = makedev(x->stx_dev_major, x->stx_dev_minor),
+		.st_ino = x->stx_ino,
+		.st_mode = x->stx_mode,
+		.st_nlink = x->stx_nlink,
+		.st_uid = x->stx_uid,
+		.st_gid = x->stx_gid,
+		.st_size = (off_t)x->stx_size,
+		.st_atim = {x->stx_atime.tv_sec, x->stx_atime.tv_nsec},
+		.st_mtim = {x->stx_mtime.tv_sec, x->stx_mtime.tv_nsec},
+		.st_ctim = {x->stx_ctime.tv_sec, x->stx_ctime.tv_nsec},
+	};
+}
+
+/*
+ * A mounted directory, looked at without asking its server, which may hang, or let nobody but its
+ * user in: mostly it is only to be passed by. 1, or 0: nothing is mounted there, or on a file.
+ */
+static int look_at_mount(int fd, struct umbra_node *node)
+{
+	const int quietly = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+	struct statx sx;
+
+	/* Asked for nothing, also a FUSE filesystem of somebody else answers. */
+	if (statx(fd, "", quietly, 0, &sx) < 0 || !(sx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return 0;
+	if (statx(fd, "", quietly, STATX_BASIC_STATS, &sx) == 0)
+		node->st = stat_of(&sx);
+	else
+		node->st = (struct stat){.st_mode = S_IFDIR};
+	node->mount = S_ISDIR(node->st.st_mode);
+	return node->mount;
+}
+
 /* Takes fd. */
 static int fill(struct umbra_node *out, int fd, const struct umbra_root *root)
 {
 	struct umbra_node node = {.fd = fd, .root = root};
-	struct statx sx;
 
-	if (fstat(fd, &node.st) < 0) {
+	if ((root || !look_at_mount(fd, &node)) && fstat(fd, &node.st) < 0) {
 		umbra_close(fd);
 		return -errno;
 	}
@@ -87,8 +123,6 @@ static int fill(struct umbra_node *out, int fd, const struct umbra_root *root)
 	node.ino = node.st.st_ino;
 	if (root)
 		umbra_root_fix(root, &node.st);
-	else if (S_ISDIR(node.st.st_mode) && statx(fd, "", AT_EMPTY_PATH, 0, &sx) == 0)
-		node.mount = (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 	*out = node;
 	return 0;
 }

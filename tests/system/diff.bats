@@ -115,6 +115,43 @@ changed  text (content, time)" ]
 	umount "$D/m"
 }
 
+# stopped PID: waits until it is
+stopped() {
+	local i
+	for i in {1..50}; do
+		[[ $(cat "/proc/$1/stat") != *') T '* ]] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+@test "diff, restore: a mount that hangs or lets nobody in is passed by" {
+	require_root
+	require_fuse
+	command -v bindfs >/dev/null || unable "no bindfs"
+	mkdir "$D/m" "$T/src"
+	create_at 1000000000
+	as_user true
+	chown "$(test_user)" "$D/m" "$T/src"
+	setpriv --reuid "$(test_user)" --clear-groups bindfs --no-allow-other -f "$T/src" "$D/m" 3>&- 4>&- &
+	local pid=$! i
+	for i in {1..50}; do
+		! mountpoint -q "$D/m" && ! grep -q " $D/m fuse" /proc/self/mounts || break
+		sleep 0.1
+	done
+	kill -STOP "$pid"
+	stopped "$pid"
+	COMMAND_LIMIT=10 run umbra diff "$D"
+	local compared=$status
+	COMMAND_LIMIT=10 run umbra restore "$D"
+	kill -CONT "$pid"
+	umount -l "$D/m"
+	wait "$pid" || true
+	[ "$compared" = 0 ]
+	assert_ok
+	[[ $output == *"left alone $D/m/"* ]]
+}
+
 @test "diff: on a terminal through \$PAGER" {
 	command -v script >/dev/null || unable "no script(1)"
 	echo one >"$D/f"
