@@ -19,16 +19,20 @@ origin() {
 	local type=$1 image
 	make_filesystem "$type" "$T/origin" "${@:2}"
 	umbra-hostile "$T/origin/data"
+	# A test in a mount namespace of its own may keep what is unmounted here alive for a while.
+	sync -f "$T/origin"
 	umount "$T/origin"
 	image=$(ls "$T/.image/$type".*)
 	cp --sparse=always "$image" "$T/reference.image"
 	mount "$(losetup -n -O NAME -j "$image")" "$T/origin"
 	mkdir "$T/reference"
+	# Writable first: then its journal may be replayed.
 	if [ "$type" = xfs ]; then
-		mount_known -o loop,ro,nouuid "$T/reference.image" "$T/reference"
+		mount_known -o loop,nouuid "$T/reference.image" "$T/reference"
 	else
-		mount_known -o loop,ro "$T/reference.image" "$T/reference"
+		mount_known -o loop "$T/reference.image" "$T/reference"
 	fi
+	mount -o remount,ro "$T/reference"
 }
 
 # Everything that a writer can do to files whose copies share blocks or inodes with them.
