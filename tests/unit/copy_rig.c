@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "copy_rig.h"
 
-#include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,18 +16,15 @@
 
 #define USER 4711
 
-static char dir[PATH_MAX];
 static char *origin, *state;
 static int state_fd = -1;
 static struct umbra_set *sets[64];
 static size_t n_sets;
 static const struct umbra_provider *provider;
 
-static void begin(const char *below)
+static void begin(void)
 {
-	snprintf(dir, sizeof(dir), "%s/umbra-copy-XXXXXX", below);
-	cr_assert_not_null(mkdtemp(dir));
-	cr_assert_eq(chmod(dir, 0755), 0);
+	cr_assert_eq(chmod(place, 0755), 0);
 	provider = umbra_provider_find("copy");
 	cr_assert_not_null(provider);
 	rig_run("mkdir origin state");
@@ -37,14 +33,14 @@ static void begin(const char *below)
 
 void rig_begin(void)
 {
-	const char *below = getenv("UMBRA_TEST_DIR");
-
-	begin(below ? below : "/tmp");
+	place_begin();
+	begin();
 }
 
 void rig_begin_in_memory(void)
 {
-	begin(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	place_begin_below(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	begin();
 }
 
 void rig_end(void)
@@ -57,7 +53,7 @@ void rig_end(void)
 	while (n_sets > 0)
 		umbra_set_free(sets[--n_sets]);
 	rig_run("for m in *; do ! mountpoint -q \"$m\" || umount -l \"$m\"; done");
-	rig_run("rm -rf '%s'", dir);
+	place_end();
 }
 
 __attribute__((format(printf, 1, 0))) static int shell(const char *fmt, va_list ap)
@@ -65,7 +61,7 @@ __attribute__((format(printf, 1, 0))) static int shell(const char *fmt, va_list 
 	_cleanup_free_ char *text = NULL, *cmd = NULL;
 
 	cr_assert_geq(vasprintf(&text, fmt, ap), 0);
-	cmd = umbra_asprintf("cd %s && { %s\n}", dir, text[0] == '?' ? text + 1 : text);
+	cmd = umbra_asprintf("cd %s && { %s\n}", place, text[0] == '?' ? text + 1 : text);
 	return system(cmd);
 }
 
@@ -93,11 +89,6 @@ bool rig_true(const char *fmt, ...)
 	return r == 0;
 }
 
-const char *rig_dir(void)
-{
-	return dir;
-}
-
 int rig_state_fd(void)
 {
 	return state_fd;
@@ -108,8 +99,8 @@ void rig_use(const char *o, const char *s)
 	umbra_close(state_fd);
 	free(origin);
 	free(state);
-	origin = umbra_asprintf("%s/%s", dir, o);
-	state = umbra_asprintf("%s/%s", dir, s);
+	origin = umbra_asprintf("%s/%s", place, o);
+	state = umbra_asprintf("%s/%s", place, s);
 	state_fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_geq(state_fd, 0);
 }

@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Drives the provider "copy" without a coordinator: DIR/origin is copied to DIR/state. */
+/* Drives the provider "copy" without a coordinator: origin is copied to state, both in the
+ * place. */
 #pragma once
 
+#include "place.h"
 #include "snapshot/provider.h"
 
 void rig_begin(void);
 void rig_begin_in_memory(void); /* for many files */
 void rig_end(void);
 
-/* Criterion does not end a test that is skipped. */
+/* As place_skip(). */
 #define rig_skip(...)                                                                              \
 	do {                                                                                       \
 		rig_end();                                                                         \
 		cr_skip(__VA_ARGS__);                                                              \
 	} while (0)
 
-/* sh -c in DIR; must succeed. Skips the test when it begins with '?'. */
+/* sh -c in the place; must succeed. Skips the test when it begins with '?'. */
 void rig_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same, as a question. */
 bool rig_true(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-const char *rig_dir(void);
 int rig_state_fd(void);
 
-/* From here on the copies are made of, and kept in, other directories (relative to DIR). */
+/* From here on the copies are made of, and kept in, other directories (relative to the
+ * place). */
 void rig_use(const char *origin, const char *state);
 
 /* Waits until everything that was written is older than the clock's tick. */

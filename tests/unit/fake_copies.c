@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fake_copies.h"
 
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
-static char dir[64], live[80];
+static char live[80];
 static struct umbra_set_list sets;
 static struct umbra_opener opener;
 static ino_t unreadable; /* 0: none */
@@ -44,12 +43,8 @@ static int open_copy(void *arg, const struct umbra_shadow *shadow, struct umbra_
 
 void fake_begin(void)
 {
-	_cleanup_free_ char *real = NULL;
-
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	real = realpath(dir, NULL);
-	snprintf(live, sizeof(live), "%s/live", real);
+	place_begin();
+	snprintf(live, sizeof(live), "%s/live", place);
 	cr_assert_eq(mkdir(live, 0755), 0);
 	opener = (struct umbra_opener){.open = open_copy};
 }
@@ -57,7 +52,7 @@ void fake_begin(void)
 void fake_end(void)
 {
 	umbra_set_list_finish(&sets);
-	fake_run("rm -rf '%s'", dir);
+	place_end();
 }
 
 const char *fake_live(void)
@@ -71,7 +66,7 @@ struct umbra_set *fake_set(int64_t time)
 	struct umbra_shadow *shadow = umbra_shadow_new(live, "copy");
 
 	free(shadow->volume);
-	shadow->volume = umbra_asprintf("%s/copy.%zu", dir, sets.n);
+	shadow->volume = umbra_asprintf("%s/copy.%zu", place, sets.n);
 	fake_run("cp -a '%s' '%s'", live, shadow->volume);
 	set->time = time;
 	set->seq = (int64_t)sets.n + 1;

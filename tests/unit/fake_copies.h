@@ -2,14 +2,15 @@
 /* Sets whose copies are plain directories: what versions, diff and restore are tested with. */
 #pragma once
 
+#include "place.h"
 #include "snapshot/view.h"
 
-/* A directory of its own; fake_end() removes it. live is DIR/live. */
+/* live is a directory in the place. */
 void fake_begin(void);
 void fake_end(void);
 const char *fake_live(void);
 
-/* DIR/live as it is now (cp -a) becomes a set of one copy, at second `time`. Borrowed. */
+/* live as it is now (cp -a) becomes a set of one copy, at second `time`. Borrowed. */
 struct umbra_set *fake_set(int64_t time);
 const struct umbra_set_list *fake_sets(void);
 
@@ -19,7 +20,7 @@ void fake_damage(struct umbra_set *set);
 /* The content of name is not in the set's copy. */
 void fake_unreadable(const struct umbra_set *set, const char *name);
 
-/* sh -c, in DIR/live; must succeed. */
+/* sh -c, in live; must succeed. */
 void fake_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* DIR/live/name; free it. */
+/* live/name; free it. */
 char *fake_path(const char *name);

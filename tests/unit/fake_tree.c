@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fake_tree.h"
 
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
@@ -9,7 +8,7 @@
 
 struct fake_tree fake_tree;
 
-static char dir[64], state[80];
+static char state[80];
 static struct umbra_catalog *catalog;
 static struct umbra_set *sets[64];
 static size_t n_sets;
@@ -25,9 +24,8 @@ void fake_tree_begin(void)
 {
 	struct umbra_error err = {0};
 
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	snprintf(state, sizeof(state), "%s/state", dir);
+	place_begin();
+	snprintf(state, sizeof(state), "%s/state", place);
 	cr_assert_eq(mkdir(state, 0700), 0);
 	cr_assert_eq(umbra_catalog_open(state, UMBRA_CATALOG_WRITE, &catalog, &err), 0, "%s",
 		     err.text);
@@ -40,8 +38,7 @@ void fake_tree_end(void)
 	catalog = umbra_catalog_close(catalog);
 	while (n_sets > 0)
 		umbra_set_free(sets[--n_sets]);
-	_cleanup_free_ char *command = umbra_asprintf("rm -rf '%s'", dir);
-	run("/", command);
+	place_end();
 }
 
 const char *fake_tree_state(void)
@@ -63,7 +60,7 @@ static void set_above(struct umbra_shadow *shadow)
 static void add_member(struct umbra_set *set, const char *path)
 {
 	struct umbra_shadow *shadow = umbra_shadow_new(path, "fake");
-	_cleanup_free_ char *copy = umbra_asprintf("%s/%s", dir, shadow->id.s);
+	_cleanup_free_ char *copy = umbra_asprintf("%s/%s", place, shadow->id.s);
 
 	set_above(shadow);
 	cr_assert_eq(mkdir(copy, 0755), 0);
@@ -120,7 +117,7 @@ void fake_tree_remove(struct umbra_set *set)
 
 void fake_tree_run(const struct umbra_set *set, size_t member, const char *command)
 {
-	_cleanup_free_ char *where = umbra_asprintf("%s/%s", dir, set->shadows[member]->id.s);
+	_cleanup_free_ char *where = umbra_asprintf("%s/%s", place, set->shadows[member]->id.s);
 
 	run(where, command);
 }
@@ -141,7 +138,7 @@ static void close_root(struct umbra_root *root)
 static int open_copy(void *arg, const struct umbra_shadow *shadow, struct umbra_root **out,
 		     struct umbra_error *err)
 {
-	_cleanup_free_ char *path = umbra_asprintf("%s/%s", dir, shadow->id.s);
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s", place, shadow->id.s);
 	struct umbra_root *root = calloc(1, sizeof(*root));
 
 	(void)arg;
@@ -160,6 +157,14 @@ static int open_copy(void *arg, const struct umbra_shadow *shadow, struct umbra_
 	root->close = close_root;
 	*out = root;
 	return 0;
+}
+
+void fake_tree_need_handles(void)
+{
+	if (!umbra_root_probe_handles(place_fd, place_fd)) {
+		fake_tree_end();
+		cr_skip("file handles need root and a filesystem that has them");
+	}
 }
 
 struct umbra_tree *fake_tree_new(bool paths, size_t max_fds)

@@ -3,8 +3,9 @@
 #pragma once
 
 #include "fuse/tree.h"
+#include "place.h"
 
-/* A state directory of its own; fake_tree_end() removes it. */
+/* Its state directory lies in the place. */
 void fake_tree_begin(void);
 void fake_tree_end(void);
 const char *fake_tree_state(void);
@@ -34,6 +35,9 @@ void fake_tree_remove(struct umbra_set *set);
 
 /* sh -c in the directory of a copy; must succeed. */
 void fake_tree_run(const struct umbra_set *set, size_t member, const char *command);
+
+/* Skips the test where this user cannot open by file handle. */
+void fake_tree_need_handles(void);
 
 struct umbra_tree *fake_tree_new(bool paths, size_t max_fds);
 

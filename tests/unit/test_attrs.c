@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/sys/attrs.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,40 +13,21 @@
 #include <unistd.h>
 
 #include "common/util.h"
-
-static char dir[64];
-static int at;
+#include "place.h"
 
 static void setup(void)
 {
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	cr_assert_eq(chmod(dir, 0777), 0);
-	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cr_assert_eq(fchdir(at), 0);
+	place_begin();
+	cr_assert_eq(chmod(place, 0777), 0);
+	cr_assert_eq(fchdir(place_fd), 0);
 }
 
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	close(at);
-	cr_assert_eq(chdir("/"), 0);
-	cr_assert_eq(system(cmd), 0);
-}
-
-/* Criterion does not end a test that is skipped. */
-#define skip(...)                                                                                  \
-	do {                                                                                       \
-		teardown();                                                                        \
-		cr_skip(__VA_ARGS__);                                                              \
-	} while (0)
-
-TestSuite(attrs, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(attrs, .init = setup, .fini = place_end, .timeout = 60);
 
 static void touch(const char *name, mode_t mode)
 {
-	_cleanup_close_ int fd = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd =
+		openat(place_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(fchmod(fd, mode), 0);
@@ -55,22 +35,24 @@ static void touch(const char *name, mode_t mode)
 
 static unsigned int copy(const char *a, const char *b, unsigned int what)
 {
-	struct umbra_object from = {.dirfd = at, .name = a}, to = {.dirfd = at, .name = b};
+	struct umbra_object from = {.dirfd = place_fd, .name = a},
+			    to = {.dirfd = place_fd, .name = b};
 	unsigned int lost = ~0U;
 	struct stat st;
 
-	cr_assert_eq(fstatat(at, a, &st, AT_SYMLINK_NOFOLLOW), 0);
+	cr_assert_eq(fstatat(place_fd, a, &st, AT_SYMLINK_NOFOLLOW), 0);
 	cr_assert_eq(umbra_attrs_copy(&from, &to, &st, what, &lost), 0);
 	return lost;
 }
 
 static void assert_same(const char *a, const char *b)
 {
-	struct umbra_object from = {.dirfd = at, .name = a}, to = {.dirfd = at, .name = b};
+	struct umbra_object from = {.dirfd = place_fd, .name = a},
+			    to = {.dirfd = place_fd, .name = b};
 	struct stat x, y;
 
-	cr_assert_eq(fstatat(at, a, &x, AT_SYMLINK_NOFOLLOW), 0);
-	cr_assert_eq(fstatat(at, b, &y, AT_SYMLINK_NOFOLLOW), 0);
+	cr_assert_eq(fstatat(place_fd, a, &x, AT_SYMLINK_NOFOLLOW), 0);
+	cr_assert_eq(fstatat(place_fd, b, &y, AT_SYMLINK_NOFOLLOW), 0);
 	cr_assert_eq(x.st_mode, y.st_mode, "%s %o %o", a, x.st_mode, y.st_mode);
 	cr_assert_eq(x.st_uid, y.st_uid);
 	cr_assert_eq(x.st_gid, y.st_gid);
@@ -79,23 +61,17 @@ static void assert_same(const char *a, const char *b)
 	cr_assert_eq(umbra_attrs_same_xattrs(&from, &to), 1);
 }
 
-static void need_root(void)
-{
-	if (geteuid() != 0)
-		skip("needs root");
-}
-
 static void old_times(const char *name)
 {
 	const struct timespec t[2] = {{-86400, 1}, {-1234567, 999999999}};
 
-	cr_assert_eq(utimensat(at, name, t, AT_SYMLINK_NOFOLLOW), 0);
+	cr_assert_eq(utimensat(place_fd, name, t, AT_SYMLINK_NOFOLLOW), 0);
 }
 
 static void run(const char *cmd)
 {
 	if (system(cmd) != 0)
-		skip("'%s' does not work here", cmd);
+		place_skip("'%s' does not work here", cmd);
 }
 
 Test(attrs, of_every_type)
@@ -103,21 +79,23 @@ Test(attrs, of_every_type)
 	static const char *const types[] = {"file", "dir", "link", "fifo", "null", "disk"};
 	size_t i;
 
-	need_root();
+	place_need_root("to give files to others");
 	for (i = 0; i < 2; i++) {
 		touch(i ? "file2" : "file", 0600);
-		cr_assert_eq(mkdirat(at, i ? "dir2" : "dir", 0700), 0);
-		cr_assert_eq(symlinkat("none", at, i ? "link2" : "link"), 0);
-		cr_assert_eq(mkfifoat(at, i ? "fifo2" : "fifo", 0600), 0);
-		cr_assert_eq(mknodat(at, i ? "null2" : "null", S_IFCHR | 0600, makedev(1, 3)), 0);
-		cr_assert_eq(mknodat(at, i ? "disk2" : "disk", S_IFBLK | 0600, makedev(7, 99)), 0);
+		cr_assert_eq(mkdirat(place_fd, i ? "dir2" : "dir", 0700), 0);
+		cr_assert_eq(symlinkat("none", place_fd, i ? "link2" : "link"), 0);
+		cr_assert_eq(mkfifoat(place_fd, i ? "fifo2" : "fifo", 0600), 0);
+		cr_assert_eq(mknodat(place_fd, i ? "null2" : "null", S_IFCHR | 0600, makedev(1, 3)),
+			     0);
+		cr_assert_eq(
+			mknodat(place_fd, i ? "disk2" : "disk", S_IFBLK | 0600, makedev(7, 99)), 0);
 	}
 	for (i = 0; i < UMBRA_ARRAY_SIZE(types); i++) {
 		_cleanup_free_ char *to = umbra_asprintf("%s2", types[i]);
 
-		cr_assert_eq(fchownat(at, types[i], 1234, 4321, AT_SYMLINK_NOFOLLOW), 0);
+		cr_assert_eq(fchownat(place_fd, types[i], 1234, 4321, AT_SYMLINK_NOFOLLOW), 0);
 		if (strcmp(types[i], "link") != 0)
-			cr_assert_eq(fchmodat(at, types[i], 07751, 0), 0);
+			cr_assert_eq(fchmodat(place_fd, types[i], 07751, 0), 0);
 		setxattr(types[i], "trusted.umbra", "x\0y", 3, 0);
 		old_times(types[i]);
 		cr_assert_eq(copy(types[i], to, UMBRA_ATTRS_ALL), 0);
@@ -148,11 +126,11 @@ Test(attrs, through_descriptors_of_any_kind)
 
 Test(attrs, acls_and_capabilities)
 {
-	need_root();
+	place_need_root("to set capabilities");
 	touch("a", 0600);
 	touch("b", 0600);
-	cr_assert_eq(mkdirat(at, "d", 0700), 0);
-	cr_assert_eq(mkdirat(at, "e", 0700), 0);
+	cr_assert_eq(mkdirat(place_fd, "d", 0700), 0);
+	cr_assert_eq(mkdirat(place_fd, "e", 0700), 0);
 	run("setfacl -m u:77:r,g:88:rw,m::r a && setfacl -d -m u:77:rx d && setcap cap_kill=ep a");
 	cr_assert_eq(copy("a", "b", UMBRA_ATTRS_ALL | UMBRA_ATTRS_FRESH), 0);
 	cr_assert_eq(copy("d", "e", UMBRA_ATTRS_ALL | UMBRA_ATTRS_FRESH), 0);
@@ -207,12 +185,13 @@ static int as_user(int (*fn)(void))
 
 static int user_copies_foreign(void)
 {
-	struct umbra_object from = {.dirfd = at, .name = "a"}, to = {.dirfd = at, .name = "b"};
+	struct umbra_object from = {.dirfd = place_fd, .name = "a"},
+			    to = {.dirfd = place_fd, .name = "b"};
 	unsigned int lost = 0;
 	struct stat st;
-	int fd = openat(at, "b", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = openat(place_fd, "b", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0 || fstatat(at, "a", &st, 0) < 0 ||
+	if (fd < 0 || fstatat(place_fd, "a", &st, 0) < 0 ||
 	    umbra_attrs_copy(&from, &to, &st, UMBRA_ATTRS_ALL, &lost) < 0)
 		return 1;
 	if (lost != (UMBRA_ATTRS_OWNER | UMBRA_ATTRS_MODE))
@@ -222,19 +201,20 @@ static int user_copies_foreign(void)
 
 Test(attrs, no_set_id_bits_without_the_owner)
 {
-	need_root();
+	place_need_root("to become another user");
 	touch("a", 04755);
 	cr_assert_eq(as_user(user_copies_foreign), 0);
 }
 
 static int user_keeps_read_only(void)
 {
-	struct umbra_object from = {.dirfd = at, .name = "a"}, to = {.dirfd = at, .name = "b"};
+	struct umbra_object from = {.dirfd = place_fd, .name = "a"},
+			    to = {.dirfd = place_fd, .name = "b"};
 	unsigned int lost = 0;
 	struct stat st;
-	int fd = openat(at, "b", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = openat(place_fd, "b", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0 || fstatat(at, "a", &st, 0) < 0 ||
+	if (fd < 0 || fstatat(place_fd, "a", &st, 0) < 0 ||
 	    umbra_attrs_copy(&from, &to, &st, UMBRA_ATTRS_ALL, &lost) < 0)
 		return 1;
 	return lost ? 2 : umbra_attrs_same_xattrs(&from, &to) == 1 ? 0 : 3;
@@ -242,7 +222,7 @@ static int user_keeps_read_only(void)
 
 Test(attrs, attributes_of_a_file_that_its_owner_may_not_write)
 {
-	need_root();
+	place_need_root("to become another user");
 	touch("a", 0444);
 	run("setfattr -n user.one -v two a && chown 4711:4711 a");
 	cr_assert_eq(as_user(user_keeps_read_only), 0);
@@ -250,20 +230,20 @@ Test(attrs, attributes_of_a_file_that_its_owner_may_not_write)
 
 Test(attrs, without_its_acl_the_group_gets_no_more)
 {
-	struct umbra_object from = {.dirfd = at, .name = "a"}, to = {.name = NULL};
+	struct umbra_object from = {.dirfd = place_fd, .name = "a"}, to = {.name = NULL};
 	_cleanup_close_ int fd = -1;
 	unsigned int lost = 0;
 	struct stat st;
 
-	need_root();
+	place_need_root("to mount a filesystem");
 	touch("a", 0604);
-	cr_assert_eq(mkdirat(at, "ram", 0700), 0);
+	cr_assert_eq(mkdirat(place_fd, "ram", 0700), 0);
 	run("setfacl -m u:77:rw,g::-,m::rw a");
 	run("mount -t ramfs none ram"); /* knows no ACLs */
 	fd = open("ram/b", O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
 	umount2("ram", MNT_DETACH);
 	to.dirfd = fd;
-	cr_assert_eq(fstatat(at, "a", &st, 0), 0);
+	cr_assert_eq(fstatat(place_fd, "a", &st, 0), 0);
 	cr_assert_eq(umbra_attrs_copy(&from, &to, &st, UMBRA_ATTRS_ALL, &lost), 0);
 	cr_assert_eq(fstat(fd, &st), 0);
 	cr_assert_eq(lost, (unsigned int)UMBRA_ATTRS_ACLS, "%x", lost);

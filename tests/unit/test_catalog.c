@@ -1,36 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/util.h"
+#include "place.h"
 #include "snapshot/catalog_db.h"
 
-static char dir[64];
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-}
-
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(catalog, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(catalog, .init = place_begin, .fini = place_end, .timeout = 60);
 
 static struct umbra_catalog *open_catalog(void)
 {
 	struct umbra_catalog *c = NULL;
 	struct umbra_error err = {0};
 
-	cr_assert_eq(umbra_catalog_open(dir, UMBRA_CATALOG_WRITE, &c, &err), 0, "%s", err.text);
+	cr_assert_eq(umbra_catalog_open(place, UMBRA_CATALOG_WRITE, &c, &err), 0, "%s", err.text);
 	return c;
 }
 
@@ -127,14 +112,14 @@ Test(catalog, a_missing_one_is_empty_for_readers)
 	_cleanup_catalog_ struct umbra_catalog *c = NULL;
 	struct umbra_set_list list = {0};
 
-	cr_assert_eq(umbra_catalog_open(dir, UMBRA_CATALOG_READ, &c, NULL), 0);
+	cr_assert_eq(umbra_catalog_open(place, UMBRA_CATALOG_READ, &c, NULL), 0);
 	cr_assert_eq(umbra_catalog_load(c, UMBRA_LOAD_BRIEF, &list, NULL), 0);
 	cr_assert_eq(list.n, 0);
 }
 
 static void overwrite(const char *text, off_t at)
 {
-	_cleanup_free_ char *path = umbra_asprintf("%s/%s", dir, UMBRA_CATALOG_NAME);
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s", place, UMBRA_CATALOG_NAME);
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
 	cr_assert_eq(pwrite(fd, text, strlen(text), at), (ssize_t)strlen(text));
@@ -147,7 +132,7 @@ Test(catalog, a_damaged_one_says_how_to_rebuild)
 
 	umbra_catalog_close(open_catalog());
 	overwrite("this is not a database at all, but text of enough length to be sure", 0);
-	cr_assert_lt(umbra_catalog_open(dir, UMBRA_CATALOG_READ, &c, &err), 0);
+	cr_assert_lt(umbra_catalog_open(place, UMBRA_CATALOG_READ, &c, &err), 0);
 	cr_assert_eq(err.code, UMBRA_E_DAMAGED);
 	cr_assert(strstr(err.text, "check --rebuild"), "%s", err.text);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/sys/clone.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,30 +9,13 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "place.h"
 
-static char dir[64];
-static int dirfd_;
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	close(dirfd_);
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(clone, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(clone, .init = place_begin, .fini = place_end, .timeout = 60);
 
 static int make(const char *name)
 {
-	int fd = openat(dirfd_, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = openat(place_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	cr_assert_geq(fd, 0);
 	return fd;
@@ -81,7 +63,7 @@ static void check_all_ways(int from)
 
 		cr_assert_geq(umbra_clone_data(from, to, ways[i], NULL), 0);
 		assert_same(from, to);
-		unlinkat(dirfd_, "to", 0);
+		unlinkat(place_fd, "to", 0);
 	}
 }
 
@@ -98,7 +80,7 @@ Test(clone, every_size_around_the_limits)
 		if (sizes[i])
 			put(from, 0, sizes[i], 'x');
 		check_all_ways(from);
-		unlinkat(dirfd_, "from", 0);
+		unlinkat(place_fd, "from", 0);
 	}
 }
 
@@ -139,10 +121,8 @@ Test(clone, other_filesystem)
 	_cleanup_close_ int from = make("from"), to = mkstemp(path);
 	struct umbra_clone_pair pair = {0};
 
-	if (to < 0) {
-		teardown();
-		cr_skip("no /dev/shm");
-	}
+	if (to < 0)
+		place_skip("no /dev/shm");
 	unlink(path);
 	put(from, 1 << 20, 300 << 10, 'a');
 	put(from, 3 << 20, 10, 'a');
@@ -173,16 +153,16 @@ Test(clone, what_is_no_file_is_refused)
 {
 	_cleanup_close_ int to = make("to");
 
-	cr_assert_eq(umbra_clone_data(dirfd_, to, NULL, NULL), -EINVAL);
+	cr_assert_eq(umbra_clone_data(place_fd, to, NULL, NULL), -EINVAL);
 }
 
 Test(clone, opening_does_not_wait_or_follow)
 {
-	cr_assert_eq(mkfifoat(dirfd_, "fifo", 0600), 0);
-	cr_assert_eq(symlinkat("fifo", dirfd_, "link"), 0);
+	cr_assert_eq(mkfifoat(place_fd, "fifo", 0600), 0);
+	cr_assert_eq(symlinkat("fifo", place_fd, "link"), 0);
 	/* Opened, it would let a writer go on that nobody will ever read from. */
-	cr_assert_eq(umbra_clone_open(dirfd_, "fifo", 0), -ENXIO);
-	cr_assert_eq(umbra_clone_open(dirfd_, "link", 0), -ELOOP);
-	cr_assert_eq(umbra_clone_open(dirfd_, "fifo", O_DIRECTORY), -ENOTDIR);
-	cr_assert_eq(umbra_clone_open(dirfd_, "none", 0), -ENOENT);
+	cr_assert_eq(umbra_clone_open(place_fd, "fifo", 0), -ENXIO);
+	cr_assert_eq(umbra_clone_open(place_fd, "link", 0), -ELOOP);
+	cr_assert_eq(umbra_clone_open(place_fd, "fifo", O_DIRECTORY), -ENOTDIR);
+	cr_assert_eq(umbra_clone_open(place_fd, "none", 0), -ENOENT);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The coordinator over its real socket and child process, with a provider that can be broken. */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,30 +12,23 @@
 #include "common/util.h"
 #include "coordinator/client.h"
 #include "fake_provider.h"
+#include "place.h"
 #include "snapshot/document.h"
 #include "snapshot/engine.h"
 
-static char base[64], state[80], vol_a[96], vol_b[80];
+static char state[80], vol_a[96], vol_b[80];
 
 static void setup(void)
 {
-	strcpy(base, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(base));
-	snprintf(state, sizeof(state), "%s/state", base);
-	snprintf(vol_a, sizeof(vol_a), "%s/a", base);
-	snprintf(vol_b, sizeof(vol_b), "%s/b", base);
+	place_begin();
+	snprintf(state, sizeof(state), "%s/state", place);
+	snprintf(vol_a, sizeof(vol_a), "%s/a", place);
+	snprintf(vol_b, sizeof(vol_b), "%s/b", place);
 	cr_assert_eq(mkdir(vol_a, 0755) | mkdir(vol_b, 0755), 0);
 	fake_plan = (struct fake_plan){0};
 }
 
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", base);
-
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(coordinator, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(coordinator, .init = setup, .fini = place_end, .timeout = 60);
 
 static int create_with(struct umbra_observer *o, int wait_s, struct umbra_id *id,
 		       struct umbra_error *err)
@@ -404,7 +396,7 @@ Test(coordinator, refuses_its_own_store)
 	struct umbra_id id;
 
 	cr_assert_eq(create(&id, &err), 0);
-	snprintf(vol_a, sizeof(vol_a), "%s/state/fake", base);
+	snprintf(vol_a, sizeof(vol_a), "%s/state/fake", place);
 	cr_assert_lt(create(&id, &err), 0);
 	cr_assert(strstr(err.text, "own store"), "%s", err.text);
 }
@@ -446,10 +438,7 @@ Test(coordinator, deleting_works_on_a_full_filesystem)
 	struct umbra_id id;
 	int fd, r;
 
-	if (geteuid() != 0) {
-		teardown(); /* Criterion does not end a test that is skipped */
-		cr_skip("needs root to mount a small filesystem");
-	}
+	place_need_root("to mount a small filesystem");
 	cr_assert_eq(mkdir(state, 0700), 0);
 	sh("mount -t tmpfs -o size=4m,mode=700 umbra-test", state);
 	r = create(&id, &err);
@@ -550,8 +539,8 @@ Test(coordinator, a_rebuild_undoes_what_was_unfinished)
 
 Test(coordinator, a_rebuild_names_what_it_does_not_find)
 {
-	_cleanup_free_ char *cmd = umbra_asprintf("mv '%s/fake' '%s/away'", state, base);
-	_cleanup_free_ char *back = umbra_asprintf("mv '%s/away' '%s/fake'", base, state);
+	_cleanup_free_ char *cmd = umbra_asprintf("mv '%s/fake' '%s/away'", state, place);
+	_cleanup_free_ char *back = umbra_asprintf("mv '%s/away' '%s/fake'", place, state);
 	struct umbra_error err = {0};
 	struct umbra_id id;
 

@@ -51,7 +51,7 @@ static void *give_up_when_asked(void *arg)
 
 static void take_lease(struct holder *h, const char *name)
 {
-	_cleanup_free_ char *path = umbra_asprintf("%s/origin/%s", rig_dir(), name);
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin/%s", place, name);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 
 	cr_assert_geq(fd, 0);
@@ -108,7 +108,7 @@ Test(copier, a_lease_that_is_never_given_up_is_noted)
 
 Test(copier_memory, what_changes_through_a_mapping_is_seen)
 {
-	_cleanup_free_ char *path = umbra_asprintf("%s/origin/mapped", rig_dir());
+	_cleanup_free_ char *path = umbra_asprintf("%s/origin/mapped", place);
 	struct umbra_shadow *first, *second;
 	char *map;
 	int fd;
@@ -153,7 +153,7 @@ Test(copier, another_image_with_the_same_times_is_seen)
 
 static char *below(const char *name)
 {
-	return umbra_asprintf("%s/%s", rig_dir(), name);
+	return umbra_asprintf("%s/%s", place, name);
 }
 
 static ino_t inode_of(const char *name)

@@ -52,11 +52,10 @@ Test(difference, nothing)
 Test(difference, each_kind)
 {
 	fake_run("mkdir a gone; echo 1 >a/same; echo 1 >a/text; echo 1 >a/mode; ln -s x a/link; "
-		 "echo 1 >gone/f; echo 1 >kind; echo 1 >owner; echo 1 >touched; touch -d @5 "
-		 "touched");
+		 "echo 1 >gone/f; echo 1 >kind; echo 1 >touched; touch -d @5 touched");
 	fake_set(1);
 	fake_run("echo 22 >a/text; chmod 600 a/mode; ln -sfn y a/link; rm -r gone; rm kind; "
-		 "mkdir kind; echo 1 >kind/new; chgrp 12345 owner; touch -d @6 touched; >a/z");
+		 "mkdir kind; echo 1 >kind/new; touch -d @6 touched; >a/z");
 	differs(UMBRA_COMPARE_QUICK, "~ a/link content, time\n"
 				     "~ a/mode mode\n"
 				     "~ a/text content, time\n"
@@ -65,8 +64,16 @@ Test(difference, each_kind)
 				     "- gone/f \n"
 				     "~ kind type\n"
 				     "+ kind/new \n"
-				     "~ owner owner\n"
 				     "~ touched time\n");
+}
+
+Test(difference, another_owner)
+{
+	place_need_root("to give a file to others");
+	fake_run("echo 1 >f");
+	fake_set(1);
+	fake_run("chgrp 12345 f");
+	differs(UMBRA_COMPARE_QUICK, "~ f owner\n");
 }
 
 Test(difference, equal_size_and_time_needs_exact)

@@ -1,29 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/util.h"
+#include "place.h"
 #include "snapshot/engine.h"
 
-static char dir[64];
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-}
-
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(engine, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(engine, .init = place_begin, .fini = place_end, .timeout = 60);
 
 /* Five sets, a minute apart; ids begin with their number, the last two alike. */
 static void fill(struct umbra_set_list *list)
@@ -77,7 +62,7 @@ Test(engine, names_of_sets)
 
 Test(engine, makes_a_private_state_directory)
 {
-	_cleanup_free_ char *path = umbra_asprintf("%s/a/b/state", dir);
+	_cleanup_free_ char *path = umbra_asprintf("%s/a/b/state", place);
 	_cleanup_engine_ struct umbra_engine *e = NULL;
 	struct stat st;
 
@@ -89,7 +74,7 @@ Test(engine, makes_a_private_state_directory)
 
 Test(engine, a_named_state_directory_must_have_held_state)
 {
-	_cleanup_free_ char *none = umbra_asprintf("%s/none", dir);
+	_cleanup_free_ char *none = umbra_asprintf("%s/none", place);
 	_cleanup_free_ char *usual = NULL;
 	_cleanup_engine_ struct umbra_engine *e = NULL;
 	struct umbra_error err = {0};
@@ -98,9 +83,9 @@ Test(engine, a_named_state_directory_must_have_held_state)
 	cr_assert_not_null(strstr(err.text, "there is no umbra state in"), "%s", err.text);
 	cr_assert_eq(access(none, F_OK), -1);
 	cr_assert_eq(umbra_state_known("/dev/null", NULL), -ENOTDIR);
-	cr_assert_eq(umbra_state_known(dir, NULL), -ENOENT, "any directory");
-	cr_assert_eq(umbra_engine_open(dir, UMBRA_CATALOG_WRITE, &e, NULL), 0);
-	cr_assert_eq(umbra_state_known(dir, NULL), 0);
+	cr_assert_eq(umbra_state_known(place, NULL), -ENOENT, "any directory");
+	cr_assert_eq(umbra_engine_open(place, UMBRA_CATALOG_WRITE, &e, NULL), 0);
+	cr_assert_eq(umbra_state_known(place, NULL), 0);
 	unsetenv("UMBRA_STATE");
 	cr_assert_eq(umbra_state_dir(NULL, &usual, NULL), 0);
 	cr_assert_eq(umbra_state_known(usual, NULL), 0, "the default need not be there");
@@ -111,15 +96,15 @@ Test(engine, closes_a_state_directory_that_others_can_enter)
 	_cleanup_engine_ struct umbra_engine *e = NULL;
 	struct stat st;
 
-	cr_assert_eq(chmod(dir, 0755), 0);
-	cr_assert_eq(umbra_engine_open(dir, UMBRA_CATALOG_WRITE, &e, NULL), 0);
-	cr_assert_eq(stat(dir, &st), 0);
+	cr_assert_eq(chmod(place, 0755), 0);
+	cr_assert_eq(umbra_engine_open(place, UMBRA_CATALOG_WRITE, &e, NULL), 0);
+	cr_assert_eq(stat(place, &st), 0);
 	cr_assert_eq(st.st_mode & 07777, 0700);
 }
 
 Test(engine, a_reader_makes_nothing)
 {
-	_cleanup_free_ char *path = umbra_asprintf("%s/none", dir);
+	_cleanup_free_ char *path = umbra_asprintf("%s/none", place);
 	_cleanup_engine_ struct umbra_engine *e = NULL;
 	_cleanup_set_list_ struct umbra_set_list list = {0};
 
@@ -131,13 +116,13 @@ Test(engine, a_reader_makes_nothing)
 
 Test(engine, two_names_of_one_state_directory_are_one)
 {
-	_cleanup_free_ char *link = umbra_asprintf("%s/link", dir), *a = NULL, *b = NULL;
-	_cleanup_free_ char *below = umbra_asprintf("%s/link/x/y", dir);
-	_cleanup_free_ char *want = umbra_asprintf("%s/x/y", dir);
+	_cleanup_free_ char *link = umbra_asprintf("%s/link", place), *a = NULL, *b = NULL;
+	_cleanup_free_ char *below = umbra_asprintf("%s/link/x/y", place);
+	_cleanup_free_ char *want = umbra_asprintf("%s/x/y", place);
 
-	cr_assert_eq(symlink(dir, link), 0);
+	cr_assert_eq(symlink(place, link), 0);
 	cr_assert_eq(umbra_state_dir(link, &a, NULL), 0);
-	cr_assert_str_eq(a, dir);
+	cr_assert_str_eq(a, place);
 	cr_assert_eq(umbra_state_dir(below, &b, NULL), 0);
 	cr_assert_str_eq(b, want);
 }
@@ -146,9 +131,9 @@ Test(engine, the_state_directory_of_a_user)
 {
 	_cleanup_free_ char *chosen = NULL, *from_env = NULL;
 
-	setenv("UMBRA_STATE", dir, 1);
+	setenv("UMBRA_STATE", place, 1);
 	cr_assert_eq(umbra_state_dir(NULL, &from_env, NULL), 0);
-	cr_assert_str_eq(from_env, dir);
+	cr_assert_str_eq(from_env, place);
 	cr_assert_eq(umbra_state_dir("/", &chosen, NULL), 0);
 	cr_assert_str_eq(chosen, "/");
 }
@@ -156,11 +141,11 @@ Test(engine, the_state_directory_of_a_user)
 Test(engine, knows_what_is_its_own)
 {
 	_cleanup_engine_ struct umbra_engine *e = NULL;
-	_cleanup_free_ char *inside = umbra_asprintf("%s/copies", dir);
-	_cleanup_free_ char *beside = umbra_asprintf("%sx", dir);
+	_cleanup_free_ char *inside = umbra_asprintf("%s/copies", place);
+	_cleanup_free_ char *beside = umbra_asprintf("%sx", place);
 
-	cr_assert_eq(umbra_engine_open(dir, UMBRA_CATALOG_READ, &e, NULL), 0);
-	cr_assert(umbra_engine_owns(e, dir));
+	cr_assert_eq(umbra_engine_open(place, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert(umbra_engine_owns(e, place));
 	cr_assert(umbra_engine_owns(e, inside));
 	cr_assert_not(umbra_engine_owns(e, beside));
 	cr_assert_not(umbra_engine_owns(e, "/"));
@@ -170,30 +155,30 @@ static int try_open(enum umbra_catalog_mode mode, struct umbra_error *err)
 {
 	_cleanup_engine_ struct umbra_engine *e = NULL;
 
-	return umbra_engine_open(dir, mode, &e, err);
+	return umbra_engine_open(place, mode, &e, err);
 }
 
 static void expect_mode(mode_t mode)
 {
 	struct stat st;
 
-	cr_assert_eq(stat(dir, &st), 0);
+	cr_assert_eq(stat(place, &st), 0);
 	cr_assert_eq(st.st_mode & 07777, mode);
 }
 
 Test(engine, only_its_own_directory_is_closed_to_others)
 {
-	_cleanup_free_ char *sub = umbra_asprintf("%s/lib", dir);
+	_cleanup_free_ char *sub = umbra_asprintf("%s/lib", place);
 	struct umbra_error err = {0};
 
-	cr_assert_eq(chmod(dir, 0755) | mkdir(sub, 0755), 0);
+	cr_assert_eq(chmod(place, 0755) | mkdir(sub, 0755), 0);
 	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, &err), -EEXIST);
 	cr_assert_not_null(strstr(err.text, "--state"));
 	expect_mode(0755);
 	cr_assert_eq(rmdir(sub), 0);
 	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, NULL), 0);
 	expect_mode(0700);
-	cr_assert_eq(chmod(dir, 0755), 0);
+	cr_assert_eq(chmod(place, 0755), 0);
 	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, NULL), 0);
 	expect_mode(0700);
 }
@@ -203,7 +188,7 @@ Test(engine, what_others_could_write_is_not_believed)
 	struct umbra_error err = {0};
 
 	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, NULL), 0);
-	cr_assert_eq(chmod(dir, 0777), 0);
+	cr_assert_eq(chmod(place, 0777), 0);
 	cr_assert_eq(try_open(UMBRA_CATALOG_WRITE, &err), -EPERM);
 	cr_assert_not_null(strstr(err.text, "chmod 0700"));
 }

@@ -1,33 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/provider/copy/inventory.h"
 
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "place.h"
+
 #define ID    "01234567-89ab-4def-8123-456789abcdef"
 #define OTHER "01234567-89ab-4def-8123-456789abcdee"
 
-static char dir[64];
-static int at;
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	close(at);
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(inventory, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(inventory, .init = place_begin, .fini = place_end, .timeout = 60);
 
 static const char names[] = "b\0a\0\xff";
 
@@ -43,7 +26,7 @@ static void write_one(const struct umbra_inventory_record *r, uint32_t n)
 {
 	_cleanup_(umbra_cleanup_inventory_writer) struct umbra_inventory_writer *w = NULL;
 
-	cr_assert_eq(umbra_inventory_create(at, ID, &w), 0);
+	cr_assert_eq(umbra_inventory_create(place_fd, ID, &w), 0);
 	cr_assert_eq(umbra_inventory_number(w), 0);
 	cr_assert_eq(umbra_inventory_number(w), 1);
 	cr_assert_eq(umbra_inventory_number(w), 2);
@@ -60,7 +43,7 @@ Test(inventory, what_is_written_is_read)
 
 	records(r);
 	write_one(r, 3);
-	cr_assert_eq(umbra_inventory_open(at, ID, &inv), 0);
+	cr_assert_eq(umbra_inventory_open(place_fd, ID, &inv), 0);
 	cr_assert_eq(umbra_inventory_read(inv, 2, &b), 0);
 	cr_assert_eq(b.n, 3);
 	cr_assert_eq(memcmp(b.records, r, sizeof(r)), 0);
@@ -79,15 +62,15 @@ Test(inventory, an_unfinished_or_foreign_one_is_none)
 	struct umbra_inventory_writer *w;
 	struct umbra_inventory *inv;
 
-	cr_assert_eq(umbra_inventory_open(at, ID, &inv), -ENOENT);
-	cr_assert_eq(umbra_inventory_create(at, ID, &w), 0);
+	cr_assert_eq(umbra_inventory_open(place_fd, ID, &inv), -ENOENT);
+	cr_assert_eq(umbra_inventory_create(place_fd, ID, &w), 0);
 	umbra_inventory_number(w);
 	cr_assert_eq(umbra_inventory_write(w, 0, NULL, 0, NULL, 0), 0);
-	cr_assert_eq(umbra_inventory_open(at, ID, &inv), -EBADMSG);
+	cr_assert_eq(umbra_inventory_open(place_fd, ID, &inv), -EBADMSG);
 	cr_assert_eq(umbra_inventory_complete(w), 0);
 	umbra_inventory_discard(w);
-	cr_assert_eq(umbra_inventory_open(at, OTHER, &inv), -EBADMSG);
-	cr_assert_eq(umbra_inventory_create(at, ID, &w), -EEXIST);
+	cr_assert_eq(umbra_inventory_open(place_fd, OTHER, &inv), -EBADMSG);
+	cr_assert_eq(umbra_inventory_create(place_fd, ID, &w), -EEXIST);
 }
 
 static void unsound(const struct umbra_inventory_record *r)
@@ -96,10 +79,10 @@ static void unsound(const struct umbra_inventory_record *r)
 	struct umbra_inventory_block b;
 
 	write_one(r, 3);
-	cr_assert_eq(umbra_inventory_open(at, ID, &inv), 0);
+	cr_assert_eq(umbra_inventory_open(place_fd, ID, &inv), 0);
 	cr_assert_eq(umbra_inventory_read(inv, 2, &b), -EBADMSG);
-	cr_assert_eq(unlinkat(at, UMBRA_INVENTORY_NAME, 0), 0);
-	cr_assert_eq(unlinkat(at, UMBRA_INVENTORY_DIRS, 0), 0);
+	cr_assert_eq(unlinkat(place_fd, UMBRA_INVENTORY_NAME, 0), 0);
+	cr_assert_eq(unlinkat(place_fd, UMBRA_INVENTORY_DIRS, 0), 0);
 }
 
 /* Its sums are right, but no umbra wrote it. */
@@ -130,7 +113,7 @@ Test(inventory, what_no_umbra_would_write_is_refused)
 
 static void flip(const char *name, off_t pos)
 {
-	_cleanup_close_ int fd = openat(at, name, O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(place_fd, name, O_RDWR | O_CLOEXEC);
 	char c;
 
 	cr_assert_eq(pread(fd, &c, 1, pos), 1);
@@ -149,10 +132,10 @@ static void every_byte_counts(const char *name)
 
 	records(r);
 	write_one(r, 3);
-	cr_assert_eq(fstatat(at, name, &st, 0), 0);
+	cr_assert_eq(fstatat(place_fd, name, &st, 0), 0);
 	for (pos = 0; pos < st.st_size; pos++) {
 		flip(name, pos);
-		bad = umbra_inventory_open(at, ID, &inv);
+		bad = umbra_inventory_open(place_fd, ID, &inv);
 		if (bad == 0) {
 			uint32_t i;
 
@@ -194,11 +177,11 @@ Test(inventory, cut_anywhere_it_is_refused)
 
 	records(r);
 	write_one(r, 3);
-	fd = openat(at, UMBRA_INVENTORY_NAME, O_RDWR | O_CLOEXEC);
+	fd = openat(place_fd, UMBRA_INVENTORY_NAME, O_RDWR | O_CLOEXEC);
 	cr_assert_eq(fstat(fd, &st), 0);
 	while (st.st_size-- > 0) {
 		cr_assert_eq(ftruncate(fd, st.st_size), 0);
-		cr_assert_eq(umbra_inventory_open(at, ID, &inv), -EBADMSG);
+		cr_assert_eq(umbra_inventory_open(place_fd, ID, &inv), -EBADMSG);
 	}
 	close(fd);
 }

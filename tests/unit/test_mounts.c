@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -10,27 +9,10 @@
 
 #include "common/token.h"
 #include "common/util.h"
+#include "place.h"
 #include "snapshot/mounts.h"
 
-static char dir[64];
-static int state_fd;
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	state_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	cr_assert_eq(system(cmd), 0);
-	close(state_fd);
-}
-
-TestSuite(mounts, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(mounts, .init = place_begin, .fini = place_end, .timeout = 60);
 
 /* Answers one announcement. */
 static void *answer(void *arg)
@@ -47,7 +29,7 @@ static void *answer(void *arg)
 
 Test(mounts, nobody_there_is_fine)
 {
-	cr_assert_eq(umbra_mounts_announce(state_fd, 1000), 0);
+	cr_assert_eq(umbra_mounts_announce(place_fd, 1000), 0);
 }
 
 Test(mounts, every_mount_answers)
@@ -57,13 +39,13 @@ Test(mounts, every_mount_answers)
 	int fds[3];
 
 	for (int i = 0; i < 3; i++) {
-		cr_assert_eq(umbra_mounts_listen(state_fd, &names[i], &fds[i], NULL), 0);
+		cr_assert_eq(umbra_mounts_listen(place_fd, &names[i], &fds[i], NULL), 0);
 		pthread_create(&threads[i], NULL, answer, &fds[i]);
 	}
-	cr_assert_eq(umbra_mounts_announce(state_fd, 5000), 0);
+	cr_assert_eq(umbra_mounts_announce(place_fd, 5000), 0);
 	for (int i = 0; i < 3; i++) {
 		pthread_join(threads[i], NULL);
-		umbra_mounts_close(state_fd, names[i], fds[i]);
+		umbra_mounts_close(place_fd, names[i], fds[i]);
 		free(names[i]);
 	}
 }
@@ -74,11 +56,11 @@ Test(mounts, a_silent_one_is_counted_and_not_waited_for_long)
 	char *name;
 	int fd;
 
-	cr_assert_eq(umbra_mounts_listen(state_fd, &name, &fd, NULL), 0);
+	cr_assert_eq(umbra_mounts_listen(place_fd, &name, &fd, NULL), 0);
 	start = umbra_now_us();
-	cr_assert_eq(umbra_mounts_announce(state_fd, 200), 1);
+	cr_assert_eq(umbra_mounts_announce(place_fd, 200), 1);
 	cr_assert_lt(umbra_now_us() - start, 2000000);
-	umbra_mounts_close(state_fd, name, fd);
+	umbra_mounts_close(place_fd, name, fd);
 	free(name);
 }
 
@@ -89,10 +71,10 @@ Test(mounts, those_that_are_too_many_are_counted)
 	int fds[N];
 
 	for (int i = 0; i < N; i++)
-		cr_assert_eq(umbra_mounts_listen(state_fd, &names[i], &fds[i], NULL), 0);
-	cr_expect_eq(umbra_mounts_announce(state_fd, 10), N);
+		cr_assert_eq(umbra_mounts_listen(place_fd, &names[i], &fds[i], NULL), 0);
+	cr_expect_eq(umbra_mounts_announce(place_fd, 10), N);
 	for (int i = 0; i < N; i++) {
-		umbra_mounts_close(state_fd, names[i], fds[i]);
+		umbra_mounts_close(place_fd, names[i], fds[i]);
 		free(names[i]);
 	}
 }
@@ -102,11 +84,11 @@ Test(mounts, what_a_killed_mount_left_is_cleared_away)
 	_cleanup_free_ char *path = NULL, *name = NULL;
 	int fd;
 
-	cr_assert_eq(umbra_mounts_listen(state_fd, &name, &fd, NULL), 0);
+	cr_assert_eq(umbra_mounts_listen(place_fd, &name, &fd, NULL), 0);
 	close(fd);
-	path = umbra_asprintf("%s/mounts/%s", dir, name);
+	path = umbra_asprintf("%s/mounts/%s", place, name);
 	cr_assert_eq(access(path, F_OK), 0);
-	cr_assert_eq(umbra_mounts_announce(state_fd, 1000), 0);
+	cr_assert_eq(umbra_mounts_announce(place_fd, 1000), 0);
 	cr_assert_eq(access(path, F_OK), -1);
 }
 
@@ -117,8 +99,8 @@ Test(mounts, works_below_a_path_longer_than_a_socket_address)
 	int fd, deep;
 
 	memset(name, 'x', 200);
-	cr_assert_eq(mkdirat(state_fd, name, 0700), 0);
-	deep = openat(state_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_eq(mkdirat(place_fd, name, 0700), 0);
+	deep = openat(place_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_eq(umbra_mounts_listen(deep, &socket_name, &fd, NULL), 0);
 	pthread_create(&thread, NULL, answer, &fd);
 	cr_assert_eq(umbra_mounts_announce(deep, 5000), 0);

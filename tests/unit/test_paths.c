@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -7,33 +6,24 @@
 
 #include "cli/paths.h"
 #include "common/util.h"
-
-static char dir[64];
+#include "place.h"
 
 static void setup(void)
 {
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	cr_assert_eq(chdir(dir), 0);
+	place_begin();
+	cr_assert_eq(chdir(place), 0);
 	cr_assert_eq(mkdir("real", 0755), 0);
 	cr_assert_eq(symlink("real", "link"), 0);
 	cr_assert_eq(symlink("loop", "loop"), 0);
-	cr_assert_eq(symlink(dir, "real/up"), 0);
+	cr_assert_eq(symlink(place, "real/up"), 0);
 }
 
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
+TestSuite(paths, .init = setup, .fini = place_end, .timeout = 60);
 
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(paths, .init = setup, .fini = teardown, .timeout = 60);
-
-/* word is resolved in dir and must come out as dir + expected. */
+/* word is resolved in the place and must come out as its path + expected. */
 static void gives(const char *word, const char *expected)
 {
-	_cleanup_free_ char *want = umbra_asprintf("%s%s", dir, expected), *out = NULL;
+	_cleanup_free_ char *want = umbra_asprintf("%s%s", place, expected), *out = NULL;
 	struct umbra_error err = {0};
 
 	cr_assert_eq(umbra_cli_path(word, &out, &err), 0, "%s: %s", word, err.text);
@@ -100,7 +90,7 @@ Test(paths, in_a_deleted_directory)
 	cr_assert_eq(chdir("doomed"), 0);
 	cr_assert_eq(rmdir("../doomed"), 0);
 	{
-		_cleanup_free_ char *pwd = umbra_asprintf("%s/doomed", dir);
+		_cleanup_free_ char *pwd = umbra_asprintf("%s/doomed", place);
 
 		setenv("PWD", pwd, 1);
 	}

@@ -360,20 +360,12 @@ Test(restore, deeper_than_the_stack_allows_is_said_not_crashed)
 
 /* --- what was restored survives a power cut --- */
 
-static void need_root(void)
-{
-	if (geteuid() == 0)
-		return;
-	fake_end(); /* Criterion does not end a test that is skipped */
-	cr_skip("needs root");
-}
-
 Test(restore, the_filesystem_that_was_restored_to_is_written_out)
 {
 	_cleanup_view_ struct umbra_view *view = NULL;
 	struct umbra_restore r = {0};
 
-	need_root();
+	place_need_root("to mount a filesystem");
 	fake_run("mount -t tmpfs umbra-unit .");
 	fake_run("echo x >f");
 	fake_set(1);
@@ -404,7 +396,7 @@ Test(restore, into_a_directory_that_may_not_be_read)
 {
 	struct umbra_restore r = {0};
 
-	need_root();
+	place_need_root("to become another user");
 	fake_run("mkdir d; echo 1 >d/a; chmod 755 ..; chmod 300 d; chown 4711 d d/a");
 	fake_set(1);
 	fake_run("rm d/a; chmod -R a+rX ..; chmod 300 d");

@@ -1,34 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/provider/copy/shown.h"
 
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "place.h"
+
 #define ID    "01234567-89ab-4def-8123-456789abcdef"
 #define OTHER "01234567-89ab-4def-8123-456789abcdee"
 
-static char dir[64];
-static int at;
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	close(at);
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(shown, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(shown, .init = place_begin, .fini = place_end, .timeout = 60);
 
 struct part {
 	struct umbra_shown_writer *w;
@@ -60,7 +43,7 @@ static void check_all(uint64_t n)
 	const struct umbra_shown_entry *e;
 	uint64_t i;
 
-	cr_assert_eq(umbra_shown_open(at, ID, &s), 0);
+	cr_assert_eq(umbra_shown_open(place_fd, ID, &s), 0);
 	for (i = 1; i <= n; i++) {
 		e = umbra_shown_find(s, scattered(i));
 		cr_assert_not_null(e);
@@ -77,7 +60,7 @@ static void write_and_check(uint64_t n)
 	struct part half[2];
 	pthread_t thread;
 
-	cr_assert_eq(umbra_shown_create(at, ID, &w), 0);
+	cr_assert_eq(umbra_shown_create(place_fd, ID, &w), 0);
 	half[0] = (struct part){.w = w, .from = 1, .n = n / 2};
 	half[1] = (struct part){.w = w, .from = 1 + n / 2, .n = n - n / 2};
 	cr_assert_eq(pthread_create(&thread, NULL, add_part, &half[0]), 0);
@@ -85,8 +68,8 @@ static void write_and_check(uint64_t n)
 	cr_assert_eq(pthread_join(thread, NULL), 0);
 	cr_assert_eq(umbra_shown_complete(w), 0);
 	check_all(n);
-	cr_assert_eq(faccessat(at, UMBRA_SHOWN_RUNS, F_OK, 0), -1);
-	cr_assert_eq(unlinkat(at, UMBRA_SHOWN_NAME, 0), 0);
+	cr_assert_eq(faccessat(place_fd, UMBRA_SHOWN_RUNS, F_OK, 0), -1);
+	cr_assert_eq(unlinkat(place_fd, UMBRA_SHOWN_NAME, 0), 0);
 }
 
 Test(shown, any_number_of_entries_is_sorted)
@@ -105,11 +88,11 @@ Test(shown, an_inode_is_there_once)
 	struct stat st;
 	int i;
 
-	cr_assert_eq(umbra_shown_create(at, ID, &w), 0);
+	cr_assert_eq(umbra_shown_create(place_fd, ID, &w), 0);
 	for (i = 0; i < 40000; i++)
 		cr_assert_eq(umbra_shown_add(w, &e), 0);
 	cr_assert_eq(umbra_shown_complete(w), 0);
-	cr_assert_eq(fstatat(at, UMBRA_SHOWN_NAME, &st, 0), 0);
+	cr_assert_eq(fstatat(place_fd, UMBRA_SHOWN_NAME, &st, 0), 0);
 	cr_assert_eq(st.st_size, 80 + 40);
 }
 
@@ -126,11 +109,11 @@ Test(shown, attributes_are_put_right)
 					    .minor = 300};
 	struct stat st = {.st_ino = 5, .st_mode = S_IFREG | 0600, .st_nlink = 9};
 
-	cr_assert_eq(umbra_shown_create(at, ID, &w), 0);
+	cr_assert_eq(umbra_shown_create(place_fd, ID, &w), 0);
 	cr_assert_eq(umbra_shown_add(w, &e), 0);
 	cr_assert_eq(umbra_shown_complete(w), 0);
-	cr_assert_eq(umbra_shown_open(at, OTHER, &s), -EBADMSG);
-	cr_assert_eq(umbra_shown_open(at, ID, &s), 0);
+	cr_assert_eq(umbra_shown_open(place_fd, OTHER, &s), -EBADMSG);
+	cr_assert_eq(umbra_shown_open(place_fd, ID, &s), 0);
 	umbra_shown_fix(s, &st);
 	cr_assert_eq(st.st_mode, S_IFCHR | 0620);
 	cr_assert(st.st_uid == 6 && st.st_gid == 7 && st.st_nlink == 3 && st.st_rdev == 0x10012c);

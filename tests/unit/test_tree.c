@@ -171,6 +171,7 @@ static void expect_contents(struct umbra_tree *tree, const char *top)
 
 Test(tree, files_by_handle)
 {
+	fake_tree_need_handles();
 	fill_a(fake_tree_set(T1, "/srv/data", NULL));
 	_cleanup_tree_ struct umbra_tree *tree = fake_tree_new(false, 0);
 

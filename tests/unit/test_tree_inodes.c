@@ -146,6 +146,7 @@ static void forgetting(bool paths)
 
 Test(tree_inodes, forgetting_by_handle)
 {
+	fake_tree_need_handles();
 	forgetting(false);
 }
 
@@ -182,6 +183,7 @@ static void deep(bool paths)
 
 Test(tree_inodes, a_deep_tree_by_handle)
 {
+	fake_tree_need_handles();
 	deep(false);
 }
 

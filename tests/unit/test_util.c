@@ -1,32 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/util.h"
+#include "place.h"
 
-static char dir[64];
-
-static void setup(void)
-{
-	strcpy(dir, "/tmp/umbra-unit-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-}
-
-static void teardown(void)
-{
-	_cleanup_free_ char *cmd = umbra_asprintf("rm -rf '%s'", dir);
-
-	cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(util, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(util, .init = place_begin, .fini = place_end, .timeout = 60);
 
 static int try_real(const char *below)
 {
-	_cleanup_free_ char *path = umbra_asprintf("%s%s", dir, below);
+	_cleanup_free_ char *path = umbra_asprintf("%s%s", place, below);
 	int fd = umbra_open_real(path, O_RDONLY | O_DIRECTORY);
 
 	umbra_close(fd);
@@ -35,7 +20,7 @@ static int try_real(const char *below)
 
 Test(util, a_real_path_has_no_links)
 {
-	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int root = umbra_open_real("/", O_RDONLY | O_DIRECTORY);
 	struct stat a, b;
 
@@ -63,12 +48,12 @@ Test(util, closed_standard_descriptors_are_taken)
 
 Test(util, an_empty_directory)
 {
-	_cleanup_free_ char *file = umbra_asprintf("%s/.hidden", dir);
+	_cleanup_free_ char *file = umbra_asprintf("%s/.hidden", place);
 	_cleanup_close_ int fd = -1;
 
-	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, dir), 1);
+	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, place), 1);
 	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	cr_assert_geq(fd, 0);
-	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, dir), 0);
+	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, place), 0);
 	cr_assert_eq(umbra_dir_is_empty(AT_FDCWD, file), -ENOTDIR);
 }
