@@ -67,6 +67,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	r = umbra_coordinator_create(coordinator, &request, &terminal.observer, &id, &warnings,
 				     err);
 	umbra_terminal_finish(&terminal);
+	umbra_coordinator_hang_up(coordinator);
 	if (r < 0)
 		return r;
 	umbra_terminal_warnings(warnings);

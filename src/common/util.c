@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 int umbra_close(int fd)
@@ -77,8 +79,18 @@ int umbra_read_file(int dirfd, const char *name, size_t max, char **out, size_t 
 	return 0;
 }
 
+/* btrfs logs the name of a file with the file, and an fsync costs a log commit each. */
+static bool name_goes_with_file(int dirfd, const char *name)
+{
+	struct statfs fs;
+
+	return faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT &&
+	       fstatfs(dirfd, &fs) == 0 && fs.f_type == BTRFS_SUPER_MAGIC;
+}
+
 int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *data, size_t len)
 {
+	bool together = name_goes_with_file(dirfd, name);
 	_cleanup_close_ int fd = -1;
 	char tmp[NAME_MAX + 1];
 	int r;
@@ -91,7 +103,7 @@ int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *dat
 	if (fd < 0)
 		return -errno;
 	r = umbra_write_all(fd, data, len);
-	if (r == 0 && fsync(fd) < 0)
+	if (r == 0 && !together && fsync(fd) < 0)
 		r = -errno;
 	if (r == 0 && renameat(dirfd, tmp, dirfd, name) < 0)
 		r = -errno;
@@ -99,7 +111,7 @@ int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *dat
 		unlinkat(dirfd, tmp, 0);
 		return r;
 	}
-	return umbra_fsync_dir(dirfd);
+	return fsync(together ? fd : dirfd) < 0 ? -errno : 0;
 }
 
 int umbra_dir_is_empty(int dirfd, const char *name)

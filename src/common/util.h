@@ -76,8 +76,10 @@ int umbra_write_all(int fd, const void *data, size_t len);
 int umbra_read_file(int dirfd, const char *name, size_t max, char **out, size_t *len);
 
 /*
- * Makes or replaces a file so that after a crash either the old or the new content is there:
- * temporary name, fsync, rename, fsync of the directory. name must have no slash.
+ * Makes or replaces a file so that it is durable on return, and a process killed before leaves
+ * either the old or the new content: temporary name, fsync, rename, fsync of the directory. After
+ * a power cut too, but that a new file may be there unfinished on btrfs, which saves an fsync.
+ * name must have no slash.
  */
 int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *data, size_t len);
 

@@ -73,11 +73,16 @@ int umbra_coordinator_connect(const char *state_dir, struct umbra_coordinator **
 	return 0;
 }
 
+void umbra_coordinator_hang_up(struct umbra_coordinator *c)
+{
+	c->fd = umbra_close(c->fd);
+}
+
 struct umbra_coordinator *umbra_coordinator_close(struct umbra_coordinator *c)
 {
 	if (!c)
 		return NULL;
-	umbra_close(c->fd);
+	umbra_coordinator_hang_up(c);
 	if (c->child > 0)
 		while (waitpid(c->child, NULL, 0) < 0 && errno == EINTR)
 			;

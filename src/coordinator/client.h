@@ -16,6 +16,8 @@ struct umbra_coordinator;
 /* state_dir as for umbra_engine_open(). */
 int umbra_coordinator_connect(const char *state_dir, struct umbra_coordinator **out,
 			      struct umbra_error *err);
+/* No more requests: the coordinator ends while its requester goes on, until the close waits. */
+void umbra_coordinator_hang_up(struct umbra_coordinator *c);
 struct umbra_coordinator *umbra_coordinator_close(struct umbra_coordinator *c);
 UMBRA_DEFINE_CLEANUP(struct umbra_coordinator *, coordinator, umbra_coordinator_close)
 #define _cleanup_coordinator_ _cleanup_(umbra_cleanup_coordinator)

@@ -136,9 +136,10 @@ static int take_lock(struct umbra_session *s, int wait_s, struct umbra_error *er
 			return r;
 		usleep(LOCK_POLL_MS * 1000);
 	}
-	/* Only for the message above: nothing depends on it. */
-	n = snprintf(pid, sizeof(pid), "%d\n", getpid());
-	if (ftruncate(s->lock_fd, 0) < 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) < 0)
+	/* Only for the message above: nothing depends on it. Of one length, so that nothing of an
+	 * older one is left to be cut off, which costs a tenth of a btrfs snapshot. */
+	n = snprintf(pid, sizeof(pid), "%-11d\n", getpid());
+	if (pwrite(s->lock_fd, pid, (size_t)n, 0) < 0)
 		umbra_log_debug("cannot note the lock's owner");
 	return 0;
 }
