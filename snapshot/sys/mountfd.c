@@ -24,6 +24,17 @@ static int fs_mount(int fs, unsigned int attributes)
 	return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes);
 }
 
+static int fs_clone(int fd)
+{
+	return (int)syscall(SYS_open_tree, fd, "",
+			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+}
+
+static int fs_set(int mount, struct mount_attr *attr)
+{
+	return (int)syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH, attr, sizeof(*attr));
+}
+
 static int no_context(const char *fstype, int errnum, struct umbra_error *err)
 {
 	switch (errnum) {
@@ -90,13 +101,37 @@ int umbra_mountfd_open(const char *fstype, const char *source,
 	if (r < 0)
 		return fail(err, fs, r, fstype, source);
 	if (mode == UMBRA_MOUNTFD_READ)
-		attributes |= MOUNT_ATTR_RDONLY;
+		attributes |= MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME;
 	mount = fs_mount(fs, attributes);
 	if (mount < 0)
 		return fail(err, fs, errno, fstype, source);
 	root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return umbra_fail_errno(err, errno, "cannot open the root of '%s'", source);
+	*mount_fd = TAKE_FD(mount);
+	*root_fd = TAKE_FD(root);
+	return 0;
+}
+
+/* Does this errno speak of this process at this moment only? */
+static bool is_passing(int errnum)
+{
+	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
+}
+
+int umbra_mountfd_clone(int fd, int *mount_fd, int *root_fd)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			    MOUNT_ATTR_NOATIME,
+		.attr_clr = MOUNT_ATTR__ATIME,
+	};
+	_cleanup_close_ int mount = fs_clone(fd), root = -1;
+
+	if (mount >= 0 && fs_set(mount, &attr) == 0)
+		root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return is_passing(errno) ? -errno : 1;
 	*mount_fd = TAKE_FD(mount);
 	*root_fd = TAKE_FD(root);
 	return 0;

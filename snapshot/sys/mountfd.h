@@ -26,3 +26,11 @@ int umbra_mountfd_available(const char *fstype, struct umbra_error *err);
 int umbra_mountfd_open(const char *fstype, const char *source,
 		       const struct umbra_mount_option *options, enum umbra_mountfd_mode mode,
 		       int *mount_fd, int *root_fd, struct umbra_error *err);
+
+/*
+ * The tree below directory fd once more, as a mount of its own: read-only, nosuid, nodev, and
+ * reading changes no access times (open_tree(2), mount_setattr(2); Linux 5.12). What is mounted in
+ * the tree is not in it. 0; 1: not for this process, on this kernel, or of this directory; or, out
+ * of descriptors or memory, a negative errno.
+ */
+int umbra_mountfd_clone(int fd, int *mount_fd, int *root_fd);

@@ -12,6 +12,7 @@
 #include "snapshot/provider.h"
 #include "snapshot/provider/copy/copier.h"
 #include "snapshot/provider/copy/flush.h"
+#include "snapshot/provider/copy/open.h"
 #include "snapshot/provider/copy/remover.h"
 #include "snapshot/provider/copy/store.h"
 
@@ -249,74 +250,6 @@ static int remove_shadow(int state_fd, const struct umbra_shadow *shadow, struct
 	return remove_copy(state_fd, shadow->id.s, watch, err);
 }
 
-/* --- readers --- */
-
-static void fix(const struct umbra_root *root, struct stat *st)
-{
-	umbra_shown_fix(root->data, st);
-}
-
-static int check(const struct umbra_root *root, uint64_t ino)
-{
-	const struct umbra_shown_entry *e = umbra_shown_find(root->data, ino);
-
-	return !e || !e->unreadable ? 0 : e->unreadable == EACCES ? -EACCES : -EIO;
-}
-
-static void close_root(struct umbra_root *root)
-{
-	umbra_close(root->fd);
-	umbra_shown_close(root->data);
-	free(root);
-}
-
-static int no_copy(const char *id, struct umbra_error *err)
-{
-	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-			  "the copy '%s' is not in the store any more", id);
-}
-
-static int make_root(int copy, const char *id, struct umbra_root **out, struct umbra_error *err)
-{
-	_cleanup_(umbra_cleanup_shown) struct umbra_shown *shown = NULL;
-	_cleanup_close_ int tree = umbra_store_open_tree(copy);
-	struct umbra_root *root;
-	int r;
-
-	r = tree < 0 ? tree : umbra_shown_open(copy, id, &shown);
-	if (r == -ENOMEM)
-		return umbra_oom(err);
-	if (r < 0)
-		return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "the copy '%s' is damaged: its %s: %s",
-				  id,
-				  tree < 0 ? "tree" : "table of attributes '" UMBRA_SHOWN_NAME "'",
-				  r == -EBADMSG ? "not what umbra wrote" : strerror(-r));
-	root = calloc(1, sizeof(*root));
-	if (!root)
-		return umbra_oom(err);
-	root->fd = root->mount_fd = TAKE_FD(tree);
-	root->handles = umbra_root_probe_handles(root->fd, root->mount_fd);
-	root->fix = fix;
-	root->check = check;
-	root->close = close_root;
-	root->data = TAKE_PTR(shown);
-	*out = root;
-	return 0;
-}
-
-static int open_shadow(int state_fd, const struct umbra_shadow *shadow, struct umbra_root **out,
-		       struct umbra_error *err)
-{
-	_cleanup_close_ int store = umbra_store_open(state_fd, false), copy = -1;
-
-	copy = store < 0 ? store : umbra_store_open_copy(store, shadow->id.s);
-	if (copy == -ENOENT || (copy >= 0 && !umbra_store_finished(copy)))
-		return no_copy(shadow->id.s, err);
-	if (copy < 0)
-		return umbra_fail_errno(err, copy, "cannot open the copy '%s'", shadow->id.s);
-	return make_root(copy, shadow->id.s, out, err);
-}
-
 /* --- scan --- */
 
 static int scan_one(int store, const char *id, const char *state_dir, umbra_scan_fn fn, void *arg)
@@ -376,7 +309,7 @@ const struct umbra_provider umbra_provider_copy = {
 	.commit = commit,
 	.finish = finish,
 	.abort = abort_member,
-	.open = open_shadow,
+	.open = umbra_copy_store_read,
 	.remove = remove_shadow,
 	.scan = scan,
 };
