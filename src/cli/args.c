@@ -114,13 +114,18 @@ static int take(const struct umbra_command *command, int at, struct umbra_cli *c
 		struct umbra_args *args, struct umbra_error *err)
 {
 	size_t own = count(command->options);
-	const char *name;
+	const struct umbra_option *o =
+		(size_t)at < own ? &command->options[at] : &umbra_common_options[(size_t)at - own];
+	const char *name = o->name;
 
+	if (o->arg && o->word != UMBRA_WORD_TEXT && !*optarg)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "the argument of --%s cannot be empty (see 'umbra %s --help')",
+				  name, command->name);
 	if ((size_t)at < own) {
-		args->value[at] = command->options[at].arg ? optarg : "";
+		args->value[at] = o->arg ? optarg : "";
 		return 0;
 	}
-	name = umbra_common_options[(size_t)at - own].name;
 	if (strcmp(name, "help") == 0)
 		return 1;
 	if (strcmp(name, "state") == 0)
@@ -129,6 +134,22 @@ static int take(const struct umbra_command *command, int at, struct umbra_cli *c
 		return usage(command, err, "this command prints no JSON", NULL);
 	else
 		cli->json = true;
+	return 0;
+}
+
+/* What is empty is mostly a variable of a script that was not set. */
+static int check_words(const struct umbra_command *command, const struct umbra_args *args,
+		       struct umbra_error *err)
+{
+	size_t i;
+
+	if (args->n_words < command->min_words)
+		return usage(command, err, "too few words", NULL);
+	if (args->n_words > command->max_words)
+		return usage(command, err, "unexpected", args->words[command->max_words]);
+	for (i = 0; i < args->n_words; i++)
+		if (!*args->words[i])
+			return usage(command, err, "a word cannot be empty", NULL);
 	return 0;
 }
 
@@ -157,9 +178,5 @@ int umbra_args_parse(const struct umbra_command *command, int argc, char **argv,
 	}
 	args->words = argv + optind;
 	args->n_words = (size_t)(argc - optind);
-	if (args->n_words < command->min_words)
-		return usage(command, err, "too few words", NULL);
-	if (args->n_words > command->max_words)
-		return usage(command, err, "unexpected", args->words[command->max_words]);
-	return 0;
+	return check_words(command, args, err);
 }

@@ -106,6 +106,7 @@ static void offer_words(const struct line *l, enum umbra_word word, const char *
 	case UMBRA_WORD_COMMAND:
 		offer_commands(typed);
 		break;
+	case UMBRA_WORD_TEXT:
 	case UMBRA_WORD_NONE:
 		break;
 	}

@@ -9,7 +9,7 @@
 static const struct umbra_option options[] = {
 	{"provider", 'p', "NAME", "use this provider (see 'umbra providers')", UMBRA_WORD_PROVIDER},
 	{"recursive", 'r', NULL, "cover the filesystems mounted below PATH too", UMBRA_WORD_NONE},
-	{"comment", 'm', "TEXT", "keep TEXT with the set", UMBRA_WORD_NONE},
+	{"comment", 'm', "TEXT", "keep TEXT with the set", UMBRA_WORD_TEXT},
 	{"wait", 'w', "SECONDS", "wait that long for another creation to end", UMBRA_WORD_NONE},
 	{0},
 };

@@ -60,8 +60,9 @@ static int row(struct umbra_table *table, const struct umbra_set *set)
 		return -ENOMEM;
 	umbra_token_format(set->time, token);
 	umbra_time_local(set->time, local, sizeof(local));
-	return umbra_table_row(table, (const char *[]){token, local, umbra_label_name(set->label),
-						       text, set->comment});
+	umbra_table_row(table, (const char *[]){token, local, umbra_label_name(set->label), text,
+						set->comment});
+	return 0;
 }
 
 static int as_table(const struct umbra_set_list *list, const char *path, struct umbra_error *err)
@@ -74,16 +75,12 @@ static int as_table(const struct umbra_set_list *list, const char *path, struct 
 	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
 	size_t i, shown = 0;
 
-	if (!table)
-		return umbra_oom(err);
 	for (i = 0; i < list->n; i++) {
 		if (!wanted(list->sets[i], path))
 			continue;
 		shown++;
-		if (row(table, list->sets[i]) < 0) {
-			umbra_table_free(table);
-			return umbra_oom(err);
-		}
+		if (row(table, list->sets[i]) < 0)
+			table = umbra_table_free(table);
 	}
 	if (list->n == 0)
 		umbra_log_info("there are no shadow copy sets yet ('umbra create PATH' makes one)");

@@ -36,17 +36,10 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (cli->json)
 		return as_json(err);
 	table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
-	if (!table)
-		return umbra_oom(err);
 	p = umbra_providers(&n);
-	for (i = 0; i < n; i++) {
-		if (umbra_table_row(table,
-				    (const char *[]){p[i]->name, umbra_label_name(p[i]->label),
-						     p[i]->summary}) < 0) {
-			umbra_table_free(table);
-			return umbra_oom(err);
-		}
-	}
+	for (i = 0; i < n; i++)
+		umbra_table_row(table, (const char *[]){p[i]->name, umbra_label_name(p[i]->label),
+							p[i]->summary});
 	return umbra_table_print(table, err);
 }
 

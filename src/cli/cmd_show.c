@@ -49,16 +49,15 @@ static void usage(struct umbra_engine *e, const struct umbra_shadow *shadow, cha
 		umbra_text_size((unsigned long long)bytes, out, size);
 }
 
-static int volume_row(struct umbra_table *table, struct umbra_engine *e,
-		      const struct umbra_shadow *s)
+static void volume_row(struct umbra_table *table, struct umbra_engine *e,
+		       const struct umbra_shadow *s)
 {
 	char begin[32], span[32], frees[32];
 
 	snprintf(begin, sizeof(begin), "%lld", (long long)s->begin_us);
 	snprintf(span, sizeof(span), "%lld", (long long)(s->end_us - s->begin_us));
 	usage(e, s, frees, sizeof(frees));
-	return umbra_table_row(table,
-			       (const char *[]){s->path, s->provider, umbra_label_name(s->label),
+	umbra_table_row(table, (const char *[]){s->path, s->provider, umbra_label_name(s->label),
 						begin, span, frees, s->id.s});
 }
 
@@ -76,11 +75,8 @@ static int volumes(struct umbra_engine *e, const struct umbra_set *set, struct u
 	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
 	size_t i;
 
-	for (i = 0; table && i < set->n_shadows; i++)
-		if (volume_row(table, e, set->shadows[i]) < 0)
-			table = umbra_table_free(table);
-	if (!table)
-		return umbra_oom(err);
+	for (i = 0; i < set->n_shadows; i++)
+		volume_row(table, e, set->shadows[i]);
 	putchar('\n');
 	return umbra_table_print(table, err);
 }
@@ -96,13 +92,10 @@ static int steps(const struct umbra_set *set, struct umbra_error *err)
 	if (set->n_steps == 0)
 		return 0;
 	table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
-	for (i = 0; table && i < set->n_steps; i++) {
+	for (i = 0; i < set->n_steps; i++) {
 		snprintf(us, sizeof(us), "%lld", (long long)set->steps[i].us);
-		if (umbra_table_row(table, (const char *[]){set->steps[i].name, us}) < 0)
-			table = umbra_table_free(table);
+		umbra_table_row(table, (const char *[]){set->steps[i].name, us});
 	}
-	if (!table)
-		return umbra_oom(err);
 	putchar('\n');
 	return umbra_table_print(table, err);
 }
@@ -115,12 +108,11 @@ static int note_row(struct umbra_table *table, const json_t *note)
 
 	if (umbra_doc_get_path(note, "path", &path) == -ENOMEM)
 		return -ENOMEM;
-	if (path)
-		return umbra_table_row(
-			table, (const char *[]){kind, path, umbra_doc_string(note, "text")});
 	snprintf(count, sizeof(count), "%lld not recorded one by one",
 		 (long long)umbra_doc_int(note, "count", 0));
-	return umbra_table_row(table, (const char *[]){kind, count, NULL});
+	umbra_table_row(
+		table, (const char *[]){kind, path ? path : count, umbra_doc_string(note, "text")});
+	return 0;
 }
 
 static int notes(const struct umbra_set *set, struct umbra_error *err)
@@ -131,15 +123,13 @@ static int notes(const struct umbra_set *set, struct umbra_error *err)
 	size_t i, k, n = 0;
 	json_t *note;
 
-	for (i = 0; table && i < set->n_shadows; i++) {
+	for (i = 0; i < set->n_shadows; i++) {
 		json_array_foreach (set->shadows[i]->notes, k, note) {
 			n++;
-			if (table && note_row(table, note) < 0)
+			if (note_row(table, note) < 0)
 				table = umbra_table_free(table);
 		}
 	}
-	if (!table)
-		return umbra_oom(err);
 	if (n > 0)
 		putchar('\n');
 	return umbra_table_print(table, err);

@@ -60,7 +60,7 @@ static int as_json(const struct umbra_versions *versions, const char *path, stru
 	return umbra_output_json(TAKE_PTR(doc), err);
 }
 
-static int row(struct umbra_table *table, const struct umbra_version *v)
+static void row(struct umbra_table *table, const struct umbra_version *v)
 {
 	char newest[UMBRA_TOKEN_LEN + 1], oldest[UMBRA_TOKEN_LEN + 1];
 	char modified[32], size[32] = "", count[32];
@@ -71,8 +71,7 @@ static int row(struct umbra_table *table, const struct umbra_version *v)
 	if (S_ISREG(v->st.st_mode))
 		umbra_text_size((unsigned long long)v->st.st_size, size, sizeof(size));
 	snprintf(count, sizeof(count), "%zu", v->n_sets);
-	return umbra_table_row(table,
-			       (const char *[]){newest, v->n_sets > 1 ? oldest : NULL, count,
+	umbra_table_row(table, (const char *[]){newest, v->n_sets > 1 ? oldest : NULL, count,
 						modified, size, umbra_type_name(v->st.st_mode),
 						v->unreadable ? "content was not readable"
 						: v->live     ? "as now"
@@ -91,10 +90,9 @@ static int as_table(const struct umbra_versions *versions, struct umbra_error *e
 	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
 	size_t i;
 
-	for (i = 0; table && i < versions->n; i++)
-		if (row(table, &versions->v[i]) < 0)
-			table = umbra_table_free(table);
-	return table ? umbra_table_print(table, err) : umbra_oom(err);
+	for (i = 0; i < versions->n; i++)
+		row(table, &versions->v[i]);
+	return umbra_table_print(table, err);
 }
 
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)

@@ -93,17 +93,16 @@ static int as_table(const struct line *lines, size_t n, struct umbra_error *err)
 	char copies[32];
 	size_t i;
 
-	for (i = 0; table && i < n; i++) {
+	for (i = 0; i < n; i++) {
 		l = &lines[i];
 		snprintf(copies, sizeof(copies), "%zu", l->copies);
-		if (umbra_table_row(table, (const char *[]){l->volume->path, l->volume->fstype,
-							    l->volume->source,
-							    l->provider ? l->provider->name : "-",
-							    copies, l->newest,
-							    l->provider ? NULL : l->why.text}) < 0)
-			table = umbra_table_free(table);
+		umbra_table_row(table,
+				(const char *[]){l->volume->path, l->volume->fstype,
+						 l->volume->source,
+						 l->provider ? l->provider->name : "-", copies,
+						 l->newest, l->provider ? NULL : l->why.text});
 	}
-	return table ? umbra_table_print(table, err) : umbra_oom(err);
+	return umbra_table_print(table, err);
 }
 
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)

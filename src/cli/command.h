@@ -14,6 +14,7 @@
 /* What a word stands for, for completion. */
 enum umbra_word {
 	UMBRA_WORD_NONE,
+	UMBRA_WORD_TEXT, /* anything; the only one that may be empty */
 	UMBRA_WORD_PATH,
 	UMBRA_WORD_DIR,
 	UMBRA_WORD_SET,

@@ -88,13 +88,17 @@ static int report(const struct umbra_error *err)
 	return err->code == UMBRA_E_USAGE ? 2 : 1;
 }
 
-/* What was printed must have arrived: a full disk behind a pipe is a failure. */
+/* What was printed must have arrived. That is looked at here alone: what could not be written is
+ * still in the buffer, and is tried again. */
 static int finish_output(int status)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	bool failed = ferror(stdout);
+
+	errno = 0;
+	if (fclose(stdout) == 0 && !failed)
 		return status;
 	if (errno != EPIPE)
-		umbra_log_error("cannot write the output: %s", strerror(errno));
+		umbra_log_error("cannot write the output: %s", strerror(errno ? errno : EIO));
 	return status ? status : 1;
 }
 
@@ -120,9 +124,49 @@ static int run(const struct umbra_command *command, struct umbra_cli *cli, int a
 	return r < 0 ? report(&err) : r;
 }
 
+static int no_command(const char *word)
+{
+	if (*word == '-')
+		umbra_log_error("there is no option '%s' that can stand before the command (see "
+				"'umbra --help')",
+				word);
+	else
+		umbra_log_error("there is no command '%s' (see 'umbra --help')", word);
+	return 2;
+}
+
+/* "help", or "help COMMAND" */
+static int help(const char *word)
+{
+	const struct umbra_command *command = word ? umbra_command_find(word) : NULL;
+
+	if (word && !command)
+		return no_command(word);
+	if (command)
+		help_one(command);
+	else
+		help_all(stdout);
+	return 0;
+}
+
+/* words[0] is the command, or stands in its place. */
+static int run_words(struct umbra_cli *cli, int n, char **words)
+{
+	const struct umbra_command *command = umbra_command_find(words[0]);
+
+	if (command)
+		return run(command, cli, n, words);
+	if (strcmp(words[0], "--help") == 0 || strcmp(words[0], "-h") == 0 ||
+	    strcmp(words[0], "help") == 0)
+		return help(words[1]);
+	if (strcmp(words[0], "--version") != 0)
+		return no_command(words[0]);
+	puts("umbra " UMBRA_VERSION);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	const struct umbra_command *command;
 	struct umbra_cli cli = {0};
 	int at = 1;
 
@@ -136,23 +180,13 @@ int main(int argc, char **argv)
 		cli.state = argv[1] + 8;
 		at = 2;
 	}
+	if (cli.state && !*cli.state) {
+		umbra_log_error("the argument of --state cannot be empty (see 'umbra --help')");
+		return 2;
+	}
 	if (at >= argc) {
 		help_all(stderr);
 		return 2;
 	}
-	if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0 ||
-	    strcmp(argv[at], "help") == 0) {
-		help_all(stdout);
-		return finish_output(0);
-	}
-	if (strcmp(argv[at], "--version") == 0) {
-		puts("umbra " UMBRA_VERSION);
-		return finish_output(0);
-	}
-	command = umbra_command_find(argv[at]);
-	if (!command) {
-		umbra_log_error("there is no command '%s' (see 'umbra --help')", argv[at]);
-		return 2;
-	}
-	return finish_output(run(command, &cli, argc - at, argv + at));
+	return finish_output(run_words(&cli, argc - at, argv + at));
 }

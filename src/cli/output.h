@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tables and JSON on standard output. */
+/* Tables and JSON on standard output. What cannot be written is told by main(), at the end. */
 #pragma once
 
 #include "common/doc.h"
@@ -16,8 +16,9 @@ struct umbra_column {
 	bool last_cut; /* may be cut to the terminal's width */
 };
 
+/* Where memory is short printing fails; nothing before has to be looked at (t may be NULL). */
 struct umbra_table *umbra_table_new(const struct umbra_column *columns, size_t n);
-int umbra_table_row(struct umbra_table *t, const char *const *cells);
+void umbra_table_row(struct umbra_table *t, const char *const *cells);
 /* Prints and frees. Nothing is printed for a table without rows. */
 int umbra_table_print(struct umbra_table *t, struct umbra_error *err);
 struct umbra_table *umbra_table_free(struct umbra_table *t);

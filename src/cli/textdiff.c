@@ -66,6 +66,8 @@ int umbra_text_diff(int from, const char *from_label, int to, const char *to_lab
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE)
 		return 0; /* the reader had seen enough */
 	if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
-		return umbra_fail(err, UMBRA_E_IO, EIO, "diff(1) failed on '%s'", from_label);
+		return umbra_fail(err, UMBRA_E_IO, EIO,
+				  "cannot show the difference of '%.*s': diff(1) failed",
+				  (int)strcspn(from_label, "\t"), from_label);
 	return 0;
 }

@@ -173,10 +173,10 @@ void umbra_hold_standard_fds(void)
 {
 	int fd;
 
-	do /* without O_CLOEXEC: what we start has them too */
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	umbra_close(fd);
+	/* Without O_CLOEXEC: what we start has them too. The lowest free number is taken. */
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR);
 }
 
 int umbra_open_real(const char *path, int flags)

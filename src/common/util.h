@@ -97,7 +97,8 @@ int umbra_fsync_dir(int dirfd);
 
 /*
  * At the start of a program: those of descriptors 0 to 2 that are closed become /dev/null, so that
- * no file or socket of ours gets a number that messages are written to.
+ * no file or socket of ours gets a number that messages are written to. Standard output becomes one
+ * that cannot be written: who prints where nothing arrives is told so (EBADF).
  */
 void umbra_hold_standard_fds(void);
 

@@ -19,7 +19,8 @@ tree() {
 
 @test "closed standard descriptors are not mistaken for files" {
 	tree
-	umbra create --provider copy "$T/data" <&- >&- 2>&-
+	# Its line could not be printed: status 1.
+	umbra create --provider copy "$T/data" <&- >&- 2>&- || [ $? = 1 ]
 	umbra create --provider copy "$T/data" <&- 2>&-
 	umbra list --json | jq -e '.sets | length == 2'
 	umbra check

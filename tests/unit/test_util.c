@@ -43,6 +43,7 @@ Test(util, closed_standard_descriptors_are_taken)
 	umbra_hold_standard_fds();
 	lowest = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_gt(lowest, STDERR_FILENO);
+	cr_assert(write(STDOUT_FILENO, "x", 1) < 0 && errno == EBADF, "lost without a word");
 	close(lowest);
 }
 
