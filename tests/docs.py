@@ -28,6 +28,27 @@ class Docs:
         with open(os.path.join(self.root, path), encoding="utf-8") as f:
             return f.read()
 
+    def page(self, path):
+        """Its text, "" when there is none: check_pages() tells that."""
+        return self.read(path) if os.path.exists(os.path.join(self.root, path)) else ""
+
+    def section(self, path, title):
+        """What is below a heading; None when that, or the whole page, is missing."""
+        text = self.page(path)
+        m = re.search(rf"^# {title}\n(.*?)(?=^# |\Z)", text, re.M | re.S)
+        if text and not m:
+            self.problem(path, f"section {title} is missing")
+        return m and m[1]
+
+    def wanted(self):
+        """The pages that there must be, and what they are of."""
+        providers = self.words_of("snapshot/provider/meson.build", "providers")
+        return {"man/umbra.1.scd": "src/cli", "man/mount.umbra.8.scd": "fuse",
+                "man/umbra-catalog.5.scd": "snapshot/catalog.c",
+                "man/umbra-protocol.7.scd": "src/common/error.c",
+                "man/umbra-shadow.json.5.scd": "snapshot/document.c",
+                **{f"man/umbra-{name}-store.5.scd": f"provider {name}" for name in providers}}
+
     def files(self, *folders, ends):
         for folder in folders:
             for where, _, names in sorted(os.walk(os.path.join(self.root, folder))):
@@ -68,7 +89,9 @@ def entries_of(text):
 
 def check_commands(docs, commands):
     page = "man/umbra.1.scd"
-    body = docs.read(page).split("\n# COMMANDS\n")[1].split("\n# ")[0]
+    body = docs.section(page, "COMMANDS")
+    if body is None:
+        return
     head, *parts = re.split(r"^## ", body, flags=re.M)
     common, described = entries_of(head), {}
     for part in parts:
@@ -101,14 +124,17 @@ def compare(docs, page, name, real, told, common):
 def check_mount(docs):
     """Every option that mount.umbra takes, and every mount option."""
     page = "man/mount.umbra.8.scd"
-    source, text = docs.read("fuse/options.c"), docs.read(page)
+    source, text = docs.read("fuse/options.c"), docs.page(page)
+    options = docs.section(page, "MOUNT OPTIONS")
+    if options is None:
+        return
     lists = re.findall(r"^static const char \*const \w+\[\] = \{(.*?)\};", source, re.M | re.S)
     words = {w for body in lists for w in STRING.findall(body)}
     words |= set(re.findall(r'str(?:n)?cmp\(word, "([a-z_]+=?)"', source))
     for word in sorted(words):
         if not re.search(rf"\*{re.escape(word).replace('_', '.?_')}[*…]", text):
             docs.problem(page, f"mount option '{word}' is missing")
-    for m in re.finditer(r"^\*([a-z_]+=?)\*", text.split("\n# MOUNT OPTIONS\n")[1].split("\n# ")[0], re.M):
+    for m in re.finditer(r"^\*([a-z_]+=?)\*", options, re.M):
         if m[1] not in words:
             docs.problem(page, f"there is no mount option '{m[1]}'")
     usage = run(docs.mount, "--help") if docs.mount else ""
@@ -143,12 +169,9 @@ def check_pages(docs):
     there = {os.path.basename(p)[:-4] for p in docs.files("man", ends=".scd")}
     if there != set(docs.words_of("man/meson.build", "pages")):
         docs.problem("man/meson.build", "the list of pages is not that of the files")
-    wanted = {"umbra.1": "src/cli", "mount.umbra.8": "fuse", "umbra-catalog.5": "snapshot/catalog.c",
-              "umbra-shadow.json.5": "snapshot/document.c"}
-    wanted.update({f"umbra-{name}-store.5": f"provider {name}" for name in
-                   docs.words_of("snapshot/provider/meson.build", "providers")})
-    for page in sorted(set(wanted) - there):
-        docs.problem(f"man/{page}.scd", f"the page of {wanted[page]} is missing")
+    for path, of in docs.wanted().items():
+        if not os.path.exists(os.path.join(docs.root, path)):
+            docs.problem(path, f"the page of {of} is missing")
     for path in [*docs.files("man", ends=".scd"), "README.md", "HACKING.md",
                  *docs.files("src", "snapshot", "fuse", ends=(".c", ".h", ".build"))]:
         for name, section in PAGE.findall(docs.read(path)):
@@ -169,15 +192,15 @@ def check_formats(docs):
     """What pages repeat from the source."""
     literals = "".join(s for path in docs.files("snapshot", ends=".c") if "catalog" in path
                        for s in STRING.findall(docs.read(path)))
-    page = re.sub(r"\s+", "", docs.read("man/umbra-catalog.5.scd"))
+    page = re.sub(r"\s+", "", docs.page("man/umbra-catalog.5.scd"))
     for table in re.findall(r"CREATE TABLE (?:sets|shadows).*?;", literals):
         if re.sub(r"\s+", "", table) not in page:
             docs.problem("man/umbra-catalog.5.scd", f"differs from the schema: {table}")
-    page = docs.read("man/umbra-protocol.7.scd")
+    page = docs.page("man/umbra-protocol.7.scd")
     for code in re.findall(r'\[UMBRA_E_\w+\] = "([a-z-]+)"', docs.read("src/common/error.c")):
         if f"*{code}*" not in page:
             docs.problem("man/umbra-protocol.7.scd", f"error code '{code}' is missing")
-    page = docs.read("man/umbra-shadow.json.5.scd")
+    page = docs.page("man/umbra-shadow.json.5.scd")
     for kind in re.findall(r'^#define UMBRA_NOTE_\w+ +"([a-z]+)"', docs.read("snapshot/set.h"), re.M):
         if f"*{kind}*" not in page:
             docs.problem("man/umbra-shadow.json.5.scd", f"note '{kind}' is missing")
@@ -187,7 +210,9 @@ def check_records(docs):
     """The members that each provider puts into its record."""
     for name in docs.words_of("snapshot/provider/meson.build", "providers"):
         page = f"man/umbra-{name}-store.5.scd"
-        text = docs.read(page).split("\n# RECORD\n")[1].split("\n# ")[0]
+        text = docs.section(page, "RECORD")
+        if text is None:
+            continue
         source = "".join(docs.read(p) for p in docs.files("snapshot/provider", ends=".c")
                          if re.match(rf"snapshot/provider/{name}[/.]", p))
         real = set(RECORDED.findall(source))
