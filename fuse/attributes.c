@@ -39,10 +39,12 @@ void umbra_stat_place(const struct umbra_place *place, struct stat *out)
 	out->st_gid = place->gid;
 }
 
-void umbra_stat_in_copy(const struct umbra_root *root, uint64_t id, struct stat *st)
+int umbra_stat_in_copy(const struct umbra_root *root, uint64_t id, struct stat *st)
 {
-	umbra_root_fix(root, st);
+	int r = umbra_root_fix(root, st);
+
 	st->st_ino = id;
+	return r;
 }
 
 static void restrict_to(const struct umbra_pass *pass, bool has_acl, struct stat *st)
@@ -60,9 +62,10 @@ static void restrict_to(const struct umbra_pass *pass, bool has_acl, struct stat
 int umbra_stat_top(const struct umbra_root *root, const struct umbra_member *m, uint64_t id,
 		   struct stat *out)
 {
-	if (fstat(root->fd, out) < 0)
-		return -errno;
-	umbra_stat_in_copy(root, id, out);
+	int r = fstat(root->fd, out) < 0 ? -errno : umbra_stat_in_copy(root, id, out);
+
+	if (r < 0)
+		return r;
 	if (umbra_nodeid_view(id) == UMBRA_VIEW_VOLUME && m->pass.kind != UMBRA_PASS_ALL)
 		restrict_to(&m->pass, fgetxattr(root->fd, "system.posix_acl_access", NULL, 0) > 0,
 			    out);
@@ -94,8 +97,7 @@ int umbra_visit_stat(const struct umbra_visit *v, struct stat *out)
 			return fd;
 		if (fstatat(fd, "", out, AT_EMPTY_PATH) < 0)
 			return -errno;
-		umbra_stat_in_copy(v->root, inode->id, out);
-		return 0;
+		return umbra_stat_in_copy(v->root, inode->id, out);
 	}
 }
 

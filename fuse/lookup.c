@@ -111,6 +111,7 @@ static int tell_real(const struct umbra_visit *v, int dirfd, const char *name,
 	const void *data = name;
 	union handle u;
 	uint64_t number;
+	int r;
 
 	if (fstatat(dirfd, name, &out->st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
 		return -errno;
@@ -135,8 +136,8 @@ static int tell_real(const struct umbra_visit *v, int dirfd, const char *name,
 		like.parent = v->inode;
 		like.len = (uint16_t)(strlen(name) + 1);
 	}
-	umbra_stat_in_copy(v->root, like.id, &out->st);
-	return tell(v->tree, &like, data, out);
+	r = umbra_stat_in_copy(v->root, like.id, &out->st);
+	return r < 0 ? r : tell(v->tree, &like, data, out);
 }
 
 int umbra_tell_name(const struct umbra_visit *v, int dirfd, const char *name,

@@ -56,8 +56,8 @@ void umbra_stat_place(const struct umbra_place *place, struct stat *out);
 void umbra_stat_plain(struct umbra_tree *tree, uint64_t id, struct stat *out);
 void umbra_stat_latest(const struct umbra_shown *set, struct stat *out);
 
-/* Attributes of a copy's file, from what its store says. */
-void umbra_stat_in_copy(const struct umbra_root *root, uint64_t id, struct stat *st);
+/* Attributes of a copy's file, from what its store says. 0 or -EIO. */
+int umbra_stat_in_copy(const struct umbra_root *root, uint64_t id, struct stat *st);
 /* As above, of the root directory; protected as what lay above it was. */
 int umbra_stat_top(const struct umbra_root *root, const struct umbra_member *m, uint64_t id,
 		   struct stat *out);

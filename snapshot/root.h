@@ -23,8 +23,9 @@ struct umbra_root {
 	const char *hidden;
 
 	/* Optional, may be NULL: puts right what the store could not keep or must show otherwise
-	 * (link counts, owners in a user's store, …). st is what fstatat() says in the copy. */
-	void (*fix)(const struct umbra_root *root, struct stat *st);
+	 * (link counts, owners in a user's store, …). st is what fstatat() says in the copy. 0 or
+	 * -EIO: then nothing of st may be shown. */
+	int (*fix)(const struct umbra_root *root, struct stat *st);
 	/* Optional: 0, or -EACCES/-EIO when the content of inode ino is not in the copy. */
 	int (*check)(const struct umbra_root *root, uint64_t ino);
 	void (*close)(struct umbra_root *root); /* frees root too */
@@ -34,10 +35,9 @@ struct umbra_root {
 /* NULL-safe. Returns NULL. */
 struct umbra_root *umbra_root_close(struct umbra_root *root);
 
-static inline void umbra_root_fix(const struct umbra_root *root, struct stat *st)
+static inline int umbra_root_fix(const struct umbra_root *root, struct stat *st)
 {
-	if (root->fix)
-		root->fix(root, st);
+	return root->fix ? root->fix(root, st) : 0;
 }
 
 static inline int umbra_root_check(const struct umbra_root *root, uint64_t ino)

@@ -114,15 +114,18 @@ static int look_at_mount(int fd, struct umbra_node *node)
 static int fill(struct umbra_node *out, int fd, const struct umbra_root *root)
 {
 	struct umbra_node node = {.fd = fd, .root = root};
+	int r = 0;
 
-	if ((root || !look_at_mount(fd, &node)) && fstat(fd, &node.st) < 0) {
-		umbra_close(fd);
-		return -errno;
-	}
+	if ((root || !look_at_mount(fd, &node)) && fstat(fd, &node.st) < 0)
+		r = -errno;
 	node.dev = node.st.st_dev;
 	node.ino = node.st.st_ino;
-	if (root)
-		umbra_root_fix(root, &node.st);
+	if (r == 0 && root)
+		r = umbra_root_fix(root, &node.st);
+	if (r < 0) {
+		umbra_close(fd);
+		return r;
+	}
 	*out = node;
 	return 0;
 }

@@ -229,7 +229,7 @@ static void same_data(int o, int s, const char *name)
 static void same_attributes(struct compare *c, const struct stat *o, struct stat *s,
 			    const char *name)
 {
-	umbra_root_fix(c->root, s);
+	cr_assert_eq(umbra_root_fix(c->root, s), 0);
 	cr_assert_eq(o->st_mode, s->st_mode, "mode of '%s': %o, %o", name, o->st_mode, s->st_mode);
 	cr_assert_eq(o->st_uid, s->st_uid, "owner of '%s'", name);
 	cr_assert_eq(o->st_gid, s->st_gid, "group of '%s'", name);

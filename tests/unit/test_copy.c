@@ -483,7 +483,7 @@ Test(copy, other_mounts_are_empty_directories)
 	rig_run("umount origin/d/m && umount origin/cover");
 	root = rig_open(shadow);
 	cr_assert_eq(fstatat(root->fd, "d/m", &st, 0), 0);
-	umbra_root_fix(root, &st);
+	cr_assert_eq(umbra_root_fix(root, &st), 0);
 	cr_assert_eq(st.st_mode, S_IFDIR | 01770);
 	cr_assert(rig_true("[ -z \"$(ls state/copies/%s/tree/d/m)\" ]", shadow->id.s));
 	cr_assert_eq(fstatat(root->fd, "cover", &st, 0), 0);
@@ -504,13 +504,13 @@ static void user_copies(void)
 	first = rig_copy(NULL);
 	root = rig_open(first);
 	cr_assert_eq(fstatat(root->fd, "secret", &st, 0), 0);
-	umbra_root_fix(root, &st);
+	cr_assert_eq(umbra_root_fix(root, &st), 0);
 	cr_assert_eq(st.st_mode, S_IFREG | 0600);
 	cr_assert_eq(st.st_uid, 0);
 	cr_assert_eq(st.st_size, 4);
 	cr_assert_eq(umbra_root_check(root, st.st_ino), -EACCES);
 	cr_assert_eq(fstatat(root->fd, "closed", &st, 0), 0);
-	umbra_root_fix(root, &st);
+	cr_assert_eq(umbra_root_fix(root, &st), 0);
 	cr_assert_eq(st.st_mode, S_IFDIR | 0700);
 	cr_assert_eq(umbra_root_check(root, st.st_ino), -EACCES);
 	cr_assert(rig_noted(first, UMBRA_NOTE_UNREADABLE, "secret"));

@@ -104,24 +104,24 @@ static bool same_content(const struct making *m)
 static int link_previous(struct making *m, struct umbra_error *err)
 {
 	const struct umbra_inventory_record *before = m->e->before;
-	const struct umbra_shown_entry *shown = NULL;
+	struct umbra_shown_entry shown;
+	bool is_shown;
 	int r = 0;
 
 	if (m->d->prev < 0 || !unchanged(before, &m->seen.st) || !has_room(m))
 		return 0;
-	if (before->flags & UMBRA_INVENTORY_SHOWN) {
-		shown = umbra_shown_find(m->c->shown, before->store_ino);
-		if (!shown || shown->unreadable) /* it may be readable now */
-			return 0;
-	}
+	is_shown = before->flags & UMBRA_INVENTORY_SHOWN;
+	if (is_shown && (umbra_shown_find(m->c->shown, before->store_ino, &shown) != 1 ||
+			 shown.unreadable)) /* it may be readable now */
+		return 0;
 	if (!m->c->times_tell && !same_content(m))
 		return 0;
 	if (linkat(m->d->prev, m->name, m->d->dst, m->name, 0) < 0)
 		/* EMLINK, a filesystem without links, a previous copy that lost files: all the
 		 * same, then it is copied. */
 		return errno == ENOSPC || errno == EDQUOT ? store_failed(m, -errno, err) : 0;
-	if (shown)
-		r = umbra_shown_add(m->c->new_shown, shown);
+	if (is_shown)
+		r = umbra_shown_add(m->c->new_shown, &shown);
 	if (r < 0)
 		return store_failed(m, r, err);
 	m->e->rec.store_ino = before->store_ino;

@@ -22,19 +22,22 @@ static struct reader *free_reader(struct reader *reader)
 }
 UMBRA_DEFINE_CLEANUP(struct reader *, reader, free_reader)
 
-static void fix(const struct umbra_root *root, struct stat *st)
+static int fix(const struct umbra_root *root, struct stat *st)
 {
 	const struct reader *reader = root->data;
 
-	umbra_shown_fix(reader->shown, st);
+	return umbra_shown_fix(reader->shown, st);
 }
 
 static int check(const struct umbra_root *root, uint64_t ino)
 {
 	const struct reader *reader = root->data;
-	const struct umbra_shown_entry *e = umbra_shown_find(reader->shown, ino);
+	struct umbra_shown_entry e;
+	int r = umbra_shown_find(reader->shown, ino, &e);
 
-	return !e || !e->unreadable ? 0 : e->unreadable == EACCES ? -EACCES : -EIO;
+	if (r <= 0)
+		return r;
+	return !e.unreadable ? 0 : e.unreadable == EACCES ? -EACCES : -EIO;
 }
 
 static void close_root(struct umbra_root *root)

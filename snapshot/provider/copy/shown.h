@@ -51,8 +51,9 @@ int umbra_shown_open(int dirfd, const char *id, struct umbra_shown **out);
 struct umbra_shown *umbra_shown_close(struct umbra_shown *s);
 UMBRA_DEFINE_CLEANUP(struct umbra_shown *, shown, umbra_shown_close)
 
-/* NULL: not in the table. */
-const struct umbra_shown_entry *umbra_shown_find(const struct umbra_shown *s, uint64_t ino);
+/* 1: *out is its entry. 0: it is not in the table. -EIO: the table was damaged since it was opened.
+ */
+int umbra_shown_find(const struct umbra_shown *s, uint64_t ino, struct umbra_shown_entry *out);
 
-/* Puts the attributes of an object of the store right. */
-void umbra_shown_fix(const struct umbra_shown *s, struct stat *st);
+/* Puts the attributes of an object of the store right. 0 or -EIO. */
+int umbra_shown_fix(const struct umbra_shown *s, struct stat *st);
