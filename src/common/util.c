@@ -281,6 +281,15 @@ int umbra_absolute_name(const char *path, char **out)
 	return *path ? missing_path(path, out) : -ENOENT;
 }
 
+char *umbra_fd_path(int fd)
+{
+	_cleanup_free_ char *link = umbra_asprintf("/proc/self/fd/%d", fd);
+	char path[PATH_MAX];
+	ssize_t n = link ? readlink(link, path, sizeof(path)) : -1;
+
+	return n > 0 && n < (ssize_t)sizeof(path) ? strndup(path, (size_t)n) : NULL;
+}
+
 const char *umbra_path_below(const char *path, const char *prefix)
 {
 	size_t len = strlen(prefix);

@@ -127,6 +127,9 @@ int umbra_absolute_path(const char *path, bool missing_ok, char **out);
  */
 int umbra_absolute_name(const char *path, char **out);
 
+/* Where an open file or directory is now; NULL when that is not known. The caller frees it. */
+char *umbra_fd_path(int fd);
+
 /*
  * The part of path below prefix, without leading slash ("" when equal); NULL when path is not
  * at or below it. Both absolute and clean. "/a/b" is below "/a" and "/", not below "/a/".

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "snapshot/sys/frozen.h"
+
 /* m->priv from prepare() to finish() or abort(). */
 struct work {
 	struct umbra_btrfs_store *store;
@@ -63,6 +65,8 @@ int umbra_btrfs_prepare(struct umbra_member *m, struct umbra_error *err)
 		r = umbra_btrfs_record_origin(m->shadow, w->store, &origin, err);
 	if (r == 0) /* before the directories, which would make it commit a transaction */
 		r = umbra_btrfs_store_sync(w->store, &m->set->id, err);
+	if (r == 0)
+		r = umbra_btrfs_store_thawed(w->store, UMBRA_THAW_WAIT_MS, err);
 	if (r < 0)
 		return r;
 	w->dir = umbra_btrfs_store_make(w->store, &m->shadow->id, err);

@@ -5,6 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "snapshot/sys/frozen.h"
+
+#define LOOK_MS 200 /* when nothing depends on it */
+
 /* Where people find the copy when they mount the top level. */
 #define WHERE        "'" UMBRA_BTRFS_STORE "/%s' in the top level of the btrfs filesystem %s"
 #define WHERE_ARGS() c->shadow->s, c->store->fs.uuid.s
@@ -110,9 +114,15 @@ int umbra_btrfs_delete_copy(const struct umbra_btrfs_store *store, const struct 
 {
 	_cleanup_close_ int parent = -1;
 	int found, r = umbra_btrfs_store_dir(store, &parent, err);
+	bool there;
 
 	if (r != 0)
 		return r < 0 ? r : 0;
+	there = faccessat(parent, shadow->s, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	r = umbra_btrfs_store_thawed(store, there ? UMBRA_THAW_WAIT_MS : LOOK_MS,
+				     there ? err : NULL);
+	if (r < 0) /* who freezes a filesystem makes all durable that was done before */
+		return there ? r : 0;
 	found = delete_in(store, parent, shadow, uuid, err);
 	if (found < 0)
 		return found;

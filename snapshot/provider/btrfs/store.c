@@ -25,6 +25,7 @@ static void close_store(struct umbra_btrfs_store *s)
 {
 	umbra_close(s->top_fd);
 	umbra_close(s->mount_fd);
+	free(s->seen_at);
 	free(s);
 }
 
@@ -114,6 +115,7 @@ static int new_store(int fd, const struct umbra_btrfs_filesystem *fs, enum umbra
 	s->mode = mode;
 	s->users = 1;
 	s->mount_fd = s->top_fd = -1;
+	s->seen_at = umbra_fd_path(fd);
 	r = mount_top(s, fd, err);
 	if (r < 0) {
 		close_store(s);

@@ -25,6 +25,7 @@ struct umbra_btrfs_store {
 	struct umbra_btrfs_filesystem fs;
 	enum umbra_mountfd_mode mode;
 	char device[UMBRA_BTRFS_PATH_MAX]; /* that it was mounted by: a hint for people */
+	char *seen_at;                     /* a directory on it that people can name, or NULL */
 	int mount_fd;
 	int top_fd;
 	struct umbra_id synced;         /* the last set that umbra_btrfs_store_sync() was for */
@@ -58,6 +59,10 @@ int umbra_btrfs_store_each(enum umbra_mountfd_mode mode,
 /* Writes out what is dirty, once a set, if it is much: it makes the snapshots that follow short. */
 int umbra_btrfs_store_sync(struct umbra_btrfs_store *store, const struct umbra_id *set,
 			   struct umbra_error *err);
+
+/* -EBUSY: the filesystem is frozen, so that whatever changes it would not return. */
+int umbra_btrfs_store_thawed(const struct umbra_btrfs_store *store, int limit_ms,
+			     struct umbra_error *err);
 
 /* The store's directory. 1: there is none. */
 int umbra_btrfs_store_dir(const struct umbra_btrfs_store *store, int *fd_out,

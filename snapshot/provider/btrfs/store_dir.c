@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "snapshot/sys/frozen.h"
+
 #define WORTH_A_SYNC_KIB 4096
 
 /* How much the whole machine has still to write, KiB; a lot when that cannot be found out. */
@@ -38,6 +40,19 @@ int umbra_btrfs_store_sync(struct umbra_btrfs_store *store, const struct umbra_i
 					store->fs.uuid.s, store->device);
 	store->synced = *set;
 	return 0;
+}
+
+int umbra_btrfs_store_thawed(const struct umbra_btrfs_store *store, int limit_ms,
+			     struct umbra_error *err)
+{
+	_cleanup_free_ char *title = NULL, *what = NULL;
+
+	if (umbra_thawed(store->top_fd, limit_ms) == 0)
+		return 0;
+	title = umbra_btrfs_store_title(store->fs.uuid.s, store->fs.label, store->device);
+	what = title ? umbra_asprintf("the %s", title) : NULL;
+	return what ? umbra_frozen_fail(err, what, store->seen_at ? store->seen_at : "MOUNTPOINT")
+		    : umbra_oom(err);
 }
 
 static int fail_store(const struct umbra_btrfs_store *s, int errnum, const char *doing,

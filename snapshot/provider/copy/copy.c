@@ -15,6 +15,7 @@
 #include "snapshot/provider/copy/open.h"
 #include "snapshot/provider/copy/remover.h"
 #include "snapshot/provider/copy/store.h"
+#include "snapshot/sys/frozen.h"
 
 #define SCORE 10 /* whatever can do more than copy is better suited */
 
@@ -87,10 +88,28 @@ static int store_failed(const struct umbra_member *m, int r, struct umbra_error 
 	}
 }
 
+/* The coordinator has seen to it that STATE is not frozen; the store may be mounted in there. */
+static int refuse_frozen(int store, int state_fd, struct umbra_error *err)
+{
+	_cleanup_free_ char *dir = NULL, *what = NULL;
+	struct stat a, b;
+
+	if (fstat(store, &a) == 0 && fstat(state_fd, &b) == 0 && a.st_dev == b.st_dev)
+		return 0;
+	if (umbra_thawed(store, UMBRA_THAW_WAIT_MS) == 0)
+		return 0;
+	dir = umbra_fd_path(store);
+	what = umbra_asprintf("the filesystem of the store '%s'", dir ? dir : UMBRA_STORE_COPIES);
+	return what ? umbra_frozen_fail(err, what, dir ? dir : "MOUNTPOINT") : umbra_oom(err);
+}
+
 static int make_copy(const struct umbra_member *m, struct priv *p, struct umbra_error *err)
 {
 	_cleanup_close_ int store = umbra_store_open(m->state_fd, true);
+	int r = store < 0 ? 0 : refuse_frozen(store, m->state_fd, err);
 
+	if (r < 0)
+		return r;
 	p->dir = store < 0 ? store : umbra_store_make_copy(store, m->shadow->id.s);
 	p->tree = p->dir < 0 ? p->dir : umbra_store_open_tree(p->dir);
 	return p->tree < 0 ? store_failed(m, p->tree, err) : 0;
@@ -220,6 +239,9 @@ static int remove_copy(int state_fd, const char *id, struct umbra_watch *watch,
 		return 0;
 	if (copy < 0)
 		return umbra_fail_errno(err, copy, "cannot open the copy '%s' in the store", id);
+	r = refuse_frozen(store, state_fd, err);
+	if (r < 0)
+		return r;
 	/* Without its record it is a leftover, whatever happens now. */
 	if (unlinkat(copy, UMBRA_RECORD_NAME, 0) < 0 && errno != ENOENT)
 		return umbra_fail_errno(err, errno, "cannot delete the record of copy '%s'", id);
