@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/provider.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "snapshot/document.h"
@@ -98,6 +99,13 @@ int umbra_provider_usage(const struct umbra_provider *p, int state_fd,
 		return p->usage(state_fd, shadow, bytes, err);
 	*bytes = -1;
 	return 0;
+}
+
+int umbra_member_open_origin(const struct umbra_member *m, struct umbra_error *err)
+{
+	int fd = openat(m->origin_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? umbra_fail_errno(err, errno, "cannot read '%s'", m->volume->path) : fd;
 }
 
 int umbra_watch_tick(struct umbra_watch *watch, const struct umbra_progress *progress,

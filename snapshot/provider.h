@@ -50,7 +50,10 @@ struct umbra_member {
 	struct umbra_shadow *shadow; /* provider fills volume (identity), data and notes */
 	struct umbra_shadow
 		*previous; /* newest copy of the same volume path and provider, or NULL */
-	int state_fd;      /* umbra's state directory */
+	/* The volume's root directory (O_PATH), reached through those that shadow->above tells of;
+	 * what is copied is this, whatever lies at the path by now. -1 in abort() of a leftover. */
+	int origin_fd;
+	int state_fd; /* umbra's state directory */
 	const char *state_dir;
 	struct umbra_watch *watch; /* may be NULL */
 	void *priv;                /* the provider's; freed by finish() or abort() */
@@ -119,6 +122,9 @@ int umbra_member_finish(struct umbra_member *m, struct umbra_error *err);
 int umbra_provider_usage(const struct umbra_provider *p, int state_fd,
 			 const struct umbra_shadow *shadow, int64_t *bytes,
 			 struct umbra_error *err);
+
+/* For prepare(): the volume's root directory, opened for reading. A descriptor, or negative. */
+int umbra_member_open_origin(const struct umbra_member *m, struct umbra_error *err);
 
 /* For providers: 0, or -ECANCELED with err filled in. progress may be NULL. */
 int umbra_watch_tick(struct umbra_watch *watch, const struct umbra_progress *progress,

@@ -15,6 +15,7 @@ struct creation {
 	struct umbra_plan plan;
 	struct umbra_set *set;
 	struct umbra_member *members; /* one for each of set->shadows; all or none are there */
+	int *origins;                 /* of the members: borrowed by them; plan.n, or NULL */
 	int64_t recorded_us;          /* CLOCK_MONOTONIC when the set got its time */
 	bool recorded;                /* in the catalog: has to be undone */
 };
@@ -25,9 +26,9 @@ static int resolve(struct creation *c, struct umbra_error *err)
 	return umbra_plan_make(c->s, c->request, &c->plan, err);
 }
 
-static int add_shadow(struct creation *c, const struct umbra_plan_item *item,
-		      struct umbra_error *err)
+static int add_shadow(struct creation *c, size_t i, struct umbra_error *err)
 {
+	const struct umbra_plan_item *item = &c->plan.items[i];
 	struct umbra_shadow *shadow = umbra_shadow_new(item->volume->path, item->provider->name);
 	int r;
 
@@ -37,7 +38,7 @@ static int add_shadow(struct creation *c, const struct umbra_plan_item *item,
 	/* So that a leftover can be found although its provider had no time to say where it is. */
 	if (umbra_doc_set_string(shadow->data, "origin_uuid", item->volume->uuid) < 0)
 		return umbra_oom(err);
-	r = umbra_plan_record_above(shadow, err);
+	r = umbra_plan_record_above(shadow, &c->origins[i], err);
 	return r < 0 ? r : umbra_plan_note_uncovered(c->s, &c->plan, shadow, err);
 }
 
@@ -81,6 +82,7 @@ static int make_members(struct creation *c, struct umbra_error *err)
 			.volume = c->plan.items[i].volume,
 			.set = c->set,
 			.shadow = c->set->shadows[i],
+			.origin_fd = c->origins[i],
 			.state_fd = umbra_engine_state_fd(c->s->engine),
 			.state_dir = umbra_engine_state_dir(c->s->engine),
 			.watch = &c->s->watch,
@@ -122,16 +124,27 @@ static int wait_for_second(struct creation *c, struct umbra_error *err)
 	return r;
 }
 
+static int new_origins(struct creation *c)
+{
+	size_t i;
+
+	c->origins = calloc(c->plan.n, sizeof(*c->origins));
+	for (i = 0; c->origins && i < c->plan.n; i++)
+		c->origins[i] = -1;
+	return c->origins ? 0 : -ENOMEM;
+}
+
 static int record(struct creation *c, struct umbra_error *err)
 {
 	size_t i;
 	int r = 0;
 
 	c->set = umbra_set_new();
-	if (!c->set || (c->comment && !(c->set->comment = strdup(c->comment))))
+	if (!c->set || new_origins(c) < 0 ||
+	    (c->comment && !(c->set->comment = strdup(c->comment))))
 		return umbra_oom(err);
 	for (i = 0; r == 0 && i < c->plan.n; i++)
-		r = add_shadow(c, &c->plan.items[i], err);
+		r = add_shadow(c, i, err);
 	if (r == 0)
 		r = make_members(c, err);
 	c->set->state = UMBRA_SET_PREPARING;
@@ -315,6 +328,9 @@ static void free_creation(struct creation *c)
 	for (i = 0; c->members && i < c->plan.n; i++)
 		umbra_shadow_free(c->members[i].previous);
 	free(c->members);
+	for (i = 0; c->origins && i < c->plan.n; i++)
+		umbra_close(c->origins[i]);
+	free(c->origins);
 	umbra_set_free(c->set);
 	umbra_plan_finish(&c->plan);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/plan.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -214,51 +215,77 @@ int umbra_plan_note_uncovered(struct umbra_session *s, const struct umbra_plan *
 	return r;
 }
 
-static int record_one(struct umbra_above *a, const char *path, struct umbra_error *err)
+/* Extended attributes of what O_PATH found are reached through the link to it only. */
+static int read_acl(int fd, char **hex)
 {
 	unsigned char acl[ACL_MAX];
-	struct stat st;
+	char proc[40];
 	ssize_t n, i;
 
-	if (lstat(path, &st) < 0)
-		return umbra_fail_errno(err, errno, "cannot look at '%s'", path);
-	*a = (struct umbra_above){.mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid};
-	n = lgetxattr(path, "system.posix_acl_access", acl, sizeof(acl));
-	if (n < 0 && errno != ENODATA && errno != EOPNOTSUPP)
-		return umbra_fail_errno(err, errno, "cannot read the ACL of '%s'", path);
-	if (n <= 0)
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	n = getxattr(proc, "system.posix_acl_access", acl, sizeof(acl));
+	if (n < 0)
+		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
+	if (n == 0)
 		return 0;
-	a->acl = malloc((size_t)n * 2 + 1);
-	if (!a->acl)
-		return umbra_oom(err);
+	*hex = malloc((size_t)n * 2 + 1);
+	if (!*hex)
+		return -ENOMEM;
 	for (i = 0; i < n; i++)
-		sprintf(a->acl + i * 2, "%02x", acl[i]);
+		sprintf(*hex + i * 2, "%02x", acl[i]);
 	return 0;
 }
 
-int umbra_plan_record_above(struct umbra_shadow *shadow, struct umbra_error *err)
+static int record_one(struct umbra_above *a, int fd)
 {
-	_cleanup_free_ char *path = strdup(shadow->path);
-	size_t depth = 0;
-	char *p;
-	int r;
+	struct stat st;
 
-	if (!path)
+	if (fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
+		return -errno;
+	*a = (struct umbra_above){.mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid};
+	return read_acl(fd, &a->acl);
+}
+
+/* One directory further down, where there must be no link; takes fd. A descriptor or -errno. */
+static int descend(int fd, const char *name)
+{
+	int next = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r = next < 0 ? -errno : next;
+
+	umbra_close(fd);
+	return r;
+}
+
+static size_t count_above(const char *path)
+{
+	size_t n = 0;
+
+	for (; path[1]; path++)
+		n += *path == '/';
+	return n;
+}
+
+int umbra_plan_record_above(struct umbra_shadow *shadow, int *fd_out, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = strdup(shadow->path + 1);
+	_cleanup_close_ int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	size_t n = count_above(shadow->path);
+	char *at = path, *name = NULL;
+	int r = fd < 0 ? -errno : 0;
+
+	shadow->above = calloc(n + 1, sizeof(*shadow->above));
+	if (!path || !shadow->above)
 		return umbra_oom(err);
-	for (p = path; p[1]; p++)
-		depth += *p == '/';
-	shadow->above = calloc(depth ? depth : 1, sizeof(*shadow->above));
-	if (!shadow->above)
-		return umbra_oom(err);
-	for (p = path; p[1]; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		r = record_one(&shadow->above[shadow->n_above], *path ? path : "/", err);
-		*p = '/';
-		if (r < 0)
-			return r;
-		shadow->n_above++;
+	while (r == 0 && shadow->n_above < n && (name = strsep(&at, "/"))) {
+		r = record_one(&shadow->above[shadow->n_above++], fd);
+		if (r == 0)
+			fd = descend(fd, name);
+		if (fd < 0)
+			r = fd;
 	}
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot reach '%s' at '%s'", shadow->path,
+					name ? name : "/");
+	*fd_out = TAKE_FD(fd);
 	return 0;
 }

@@ -30,5 +30,9 @@ int umbra_plan_make(struct umbra_session *s, const struct umbra_plan_request *re
 int umbra_plan_note_uncovered(struct umbra_session *s, const struct umbra_plan *plan,
 			      struct umbra_shadow *shadow, struct umbra_error *err);
 
-/* Fills in shadow->above from the live directories. */
-int umbra_plan_record_above(struct umbra_shadow *shadow, struct umbra_error *err);
+/*
+ * Goes from "/" to shadow->path, which has no links, and fills in shadow->above from the
+ * directories on the way. *fd_out (O_PATH): where that led. Only what is reached through it lies
+ * below what was recorded: who owns a directory on the way can put another one there at any time.
+ */
+int umbra_plan_record_above(struct umbra_shadow *shadow, int *fd_out, struct umbra_error *err);

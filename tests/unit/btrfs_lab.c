@@ -130,6 +130,7 @@ static void add_member(struct lab_set *s, size_t i, const char *state)
 	s->members[i] = (struct umbra_member){
 		.provider = &umbra_provider_btrfs,
 		.volume = s->volumes.v[i],
+		.origin_fd = umbra_open_real(s->volumes.v[i]->path, O_PATH | O_DIRECTORY),
 		.set = s->set,
 		.shadow = shadow,
 		.state_fd = -1,
@@ -172,6 +173,7 @@ void lab_finish(struct lab_set *s)
 	for (i = 0; i < s->volumes.n; i++) {
 		cr_assert_eq(umbra_provider_btrfs.finish(&s->members[i], &err), 0, "%s", err.text);
 		cr_assert_null(s->members[i].priv);
+		s->members[i].origin_fd = umbra_close(s->members[i].origin_fd);
 	}
 }
 
@@ -186,6 +188,10 @@ struct lab_set *lab_create(const char *path)
 
 struct lab_set *lab_free(struct lab_set *s)
 {
+	size_t i;
+
+	for (i = 0; i < s->volumes.n; i++)
+		umbra_close(s->members[i].origin_fd);
 	umbra_set_free(s->set);
 	umbra_volume_list_finish(&s->volumes);
 	free(s->members);

@@ -21,6 +21,7 @@ static int state_fd = -1;
 static struct umbra_set *sets[64];
 static size_t n_sets;
 static const struct umbra_provider *provider;
+static void (*opened)(void);
 
 static void begin(void)
 {
@@ -110,12 +111,19 @@ void rig_settle(void)
 	usleep(50000);
 }
 
+void rig_when_opened(void (*fn)(void))
+{
+	opened = fn;
+}
+
 int rig_try(struct umbra_shadow *previous, struct umbra_watch *watch, struct umbra_shadow **out,
 	    struct umbra_error *err)
 {
 	struct umbra_volume volume = {.path = origin};
 	struct umbra_set *set = umbra_set_new();
+	_cleanup_close_ int fd = open(origin, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct umbra_member m = {.provider = provider,
+				 .origin_fd = fd,
 				 .volume = &volume,
 				 .set = set,
 				 .previous = previous,
@@ -129,6 +137,8 @@ int rig_try(struct umbra_shadow *previous, struct umbra_watch *watch, struct umb
 	m.shadow->index = (unsigned int)n_sets + 1;
 	umbra_set_add_shadow(set, m.shadow);
 	sets[n_sets++] = set;
+	if (opened)
+		opened();
 	r = provider->prepare(&m, err);
 	if (r == 0)
 		r = provider->commit(&m, err);

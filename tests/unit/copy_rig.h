@@ -30,6 +30,9 @@ void rig_use(const char *origin, const char *state);
 /* Waits until everything that was written is older than the clock's tick. */
 void rig_settle(void);
 
+/* Called when the coordinator has the origin open and the provider has not been called yet. */
+void rig_when_opened(void (*fn)(void));
+
 /* One copy, or what failed; previous may be NULL. A failed one is aborted. Shadows live on. */
 int rig_try(struct umbra_shadow *previous, struct umbra_watch *watch, struct umbra_shadow **out,
 	    struct umbra_error *err);

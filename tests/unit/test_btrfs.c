@@ -125,11 +125,13 @@ Test(btrfs, the_store_must_be_roots_alone)
 	s->set = umbra_set_new();
 	s->members = calloc(1, sizeof(*s->members));
 	cr_assert_eq(umbra_set_add_shadow(s->set, umbra_shadow_new("/x", "btrfs")), 0);
-	*s->members = (struct umbra_member){.provider = &umbra_provider_btrfs,
-					    .volume = s->volumes.v[0],
-					    .set = s->set,
-					    .shadow = s->set->shadows[0],
-					    .state_fd = -1};
+	*s->members = (struct umbra_member){
+		.provider = &umbra_provider_btrfs,
+		.volume = s->volumes.v[0],
+		.origin_fd = umbra_open_real(s->volumes.v[0]->path, O_PATH | O_DIRECTORY),
+		.set = s->set,
+		.shadow = s->set->shadows[0],
+		.state_fd = -1};
 	cr_assert_eq(umbra_provider_btrfs.prepare(s->members, &err), -EACCES);
 	cr_assert_not_null(strstr(err.text, "root's alone"), "%s", err.text);
 	lab_free(s);

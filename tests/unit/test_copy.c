@@ -364,7 +364,9 @@ static pid_t copy_in_child(struct umbra_shadow *shadow)
 	_cleanup_free_ char *state = umbra_asprintf("%s/state", place);
 	const struct umbra_provider *p = umbra_provider_find("copy");
 	struct umbra_volume volume = {.path = path};
+	_cleanup_close_ int origin = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct umbra_member m = {.provider = p,
+				 .origin_fd = origin,
 				 .volume = &volume,
 				 .shadow = shadow,
 				 .state_fd = rig_state_fd(),
@@ -399,6 +401,27 @@ Test(copy_many, killed_at_any_time_leaves_nothing_after_abort)
 	}
 	rig_run("mkdir -p state/copies");
 	assert_store_empty();
+}
+
+static void put_another_there(void)
+{
+	rig_run("mv origin mine && mkdir -m 755 theirs && echo theirs >theirs/f && ln -s theirs "
+		"origin");
+}
+
+Test(copy, what_was_opened_is_copied_whatever_is_put_in_its_place)
+{
+	struct umbra_shadow *shadow;
+	struct umbra_root *root;
+	struct stat st;
+
+	rig_run("echo mine >origin/mine");
+	rig_when_opened(put_another_there);
+	shadow = rig_copy(NULL);
+	root = rig_open(shadow);
+	cr_assert_eq(fstatat(root->fd, "mine", &st, 0), 0);
+	cr_assert_eq(fstatat(root->fd, "f", &st, 0), -1);
+	umbra_root_close(root);
 }
 
 /* --- the store --- */

@@ -30,15 +30,15 @@ static struct work *free_work(struct work *w)
 }
 UMBRA_DEFINE_CLEANUP(struct work *, work, free_work)
 
-static int open_source(const char *path, struct umbra_btrfs_subvolume *origin,
+static int open_source(const struct umbra_member *m, struct umbra_btrfs_subvolume *origin,
 		       struct umbra_error *err)
 {
-	/* Somebody may have put a link to another one into the path since it was resolved. */
-	_cleanup_close_ int fd = umbra_open_real(path, O_RDONLY | O_DIRECTORY);
+	_cleanup_close_ int fd = umbra_member_open_origin(m, err);
+	const char *path = m->volume->path;
 	int r;
 
 	if (fd < 0)
-		return umbra_fail_errno(err, fd, "cannot open subvolume '%s'", path);
+		return fd;
 	if (!umbra_btrfs_is_subvolume(fd))
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "'%s' is not a btrfs subvolume any more", path);
@@ -57,7 +57,7 @@ int umbra_btrfs_prepare(struct umbra_member *m, struct umbra_error *err)
 	if (!w)
 		return umbra_oom(err);
 	w->dir = -1;
-	w->source = open_source(m->volume->path, &origin, err);
+	w->source = open_source(m, &origin, err);
 	if (w->source < 0)
 		return w->source;
 	r = umbra_btrfs_store_at(w->source, UMBRA_MOUNTFD_WRITE, &w->store, err);

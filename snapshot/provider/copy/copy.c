@@ -47,17 +47,13 @@ static int probe(const struct umbra_volume *volume, struct umbra_error *err)
 static int open_origin(const struct umbra_member *m, struct umbra_error *err)
 {
 	const char *path = m->volume->path;
-	int fd;
 
 	if (umbra_path_below(path, m->state_dir))
 		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EINVAL,
 				  "'%s' lies inside umbra's own state directory '%s', which is "
 				  "never copied",
 				  path, m->state_dir);
-	/* Its owner may have put a link to what is not theirs into the path since it was resolved.
-	 */
-	fd = umbra_open_real(path, O_RDONLY | O_DIRECTORY);
-	return fd < 0 ? umbra_fail_errno(err, fd, "cannot read '%s'", path) : fd;
+	return umbra_member_open_origin(m, err);
 }
 
 static int store_failed(const struct umbra_member *m, int r, struct umbra_error *err)
