@@ -14,7 +14,14 @@
  *	kept: open* ... remove ==> gone
  *
  * - Every call is made from one thread; a provider may use threads of its own inside a call.
- * - Between hold and release of any member: no I/O on held volumes, no log, no allocation.
+ * - Between hold and release of any member: no I/O on held volumes, no log, no allocation, no
+ *   wait without a limit. All members that have a hold() are held before the first of them is
+ *   committed, and released, in reverse order, right after the last; members without one are
+ *   committed after that.
+ * - prepare() names in held what hold() will suspend. When a member has such devices,
+ *the guard watches the hold: memory is locked, a signal interrupts a suspend that takes too
+ *long (-EINTR), and if all is not released in time the guard resumes the devices and the set fails.
+ *So release() may find them resumed already.
  * - A process may be killed at any instruction. What is left over is undone by the next start
  *   with abort(), called with a member that has no priv: it must find and remove whatever a
  *   half-made copy with that shadow id left, and succeed when there is nothing.
@@ -27,7 +34,10 @@
 
 #include "snapshot/root.h"
 #include "snapshot/set.h"
+#include "snapshot/sys/dm_hold.h"
 #include "snapshot/volume.h"
+
+#define UMBRA_MEMBER_HELD_MAX 4
 
 /* How far long work has come. */
 struct umbra_progress {
@@ -57,6 +67,9 @@ struct umbra_member {
 	const char *state_dir;
 	struct umbra_watch *watch; /* may be NULL */
 	void *priv;                /* the provider's; freed by finish() or abort() */
+	/* What hold() suspends, in the order in which it is resumed; prepare() fills this in. */
+	struct umbra_dm_device held[UMBRA_MEMBER_HELD_MAX];
+	size_t n_held;
 };
 
 /* Given every copy found by scan(): the record as umbra_shadow_record() wrote it, and where it

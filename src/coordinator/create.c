@@ -17,6 +17,7 @@ struct creation {
 	struct umbra_member *members; /* one for each of set->shadows; all or none are there */
 	int *origins;                 /* of the members: borrowed by them; plan.n, or NULL */
 	int64_t recorded_us;          /* CLOCK_MONOTONIC when the set got its time */
+	int64_t held_us;              /* all that can be held was, after that */
 	bool recorded;                /* in the catalog: has to be undone */
 };
 
@@ -177,46 +178,82 @@ static int prepare(struct creation *c, struct umbra_error *err)
 	return r < 0 ? r : umbra_watch_tick(&c->s->watch, NULL, err);
 }
 
-/* Those that were held are released, whatever happened, before anything else. */
-static int release(struct creation *c, size_t held, int r, struct umbra_error *err)
+static bool has_hold(const struct creation *c, size_t i)
 {
-	int one;
+	return c->members[i].provider->hold != NULL;
+}
 
-	while (held-- > 0) {
-		one = umbra_member_release(&c->members[held], r < 0 ? NULL : err);
-		if (one < 0 && r == 0)
-			r = in_member(&c->members[held], one, err);
+/* Members that are held together are of one instant; the others have one, or a span, each. */
+static int commit(struct creation *c, bool held, struct umbra_error *err)
+{
+	struct umbra_shadow *shadow;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < c->set->n_shadows; i++) {
+		if (has_hold(c, i) != held)
+			continue;
+		shadow = c->set->shadows[i];
+		shadow->begin_us = held ? c->held_us : umbra_now_us() - c->recorded_us;
+		r = in_member(&c->members[i], c->members[i].provider->commit(&c->members[i], err),
+			      err);
+		shadow->end_us = held ? c->held_us : umbra_now_us() - c->recorded_us;
 	}
 	return r;
 }
 
-/* The instant: every volume held before the first is committed, all released right after. */
-static int instant(struct creation *c, struct umbra_error *err)
+/* Those before n that were held are released, whatever happened, before anything else. */
+static int release(struct creation *c, size_t n, int r, struct umbra_error *err)
+{
+	int one;
+
+	while (n-- > 0) {
+		if (!has_hold(c, n))
+			continue;
+		one = umbra_member_release(&c->members[n], r < 0 ? NULL : err);
+		if (one < 0 && r == 0)
+			r = in_member(&c->members[n], one, err);
+	}
+	return r;
+}
+
+/* The instant of what can be held: all of it before the first is committed, all released right
+ * after the last. From the first hold on nothing here allocates, waits or opens anything. */
+static int hold(struct creation *c, struct umbra_error *err)
 {
 	int64_t start = umbra_now_us();
-	struct umbra_shadow *shadow;
-	size_t held, i;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < c->set->n_shadows; i++)
+		if (has_hold(c, i))
+			r = in_member(&c->members[i], umbra_member_hold(&c->members[i], err), err);
+	if (r < 0)
+		return release(c, i - 1, r, err);
+	c->held_us = umbra_now_us() - c->recorded_us;
+	r = release(c, i, commit(c, true, err), err);
+	c->set->hold_us = umbra_now_us() - start;
+	return r;
+}
+
+static bool can_be_held(const struct creation *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->set->n_shadows; i++)
+		if (has_hold(c, i))
+			return true;
+	return false;
+}
+
+static int instant(struct creation *c, struct umbra_error *err)
+{
 	int r = 0;
 
 	c->s->phase = "copying";
-	for (held = 0; r == 0 && held < c->set->n_shadows;) {
-		r = umbra_member_hold(&c->members[held], err);
-		held += r == 0;
-	}
-	if (r < 0)
-		r = in_member(&c->members[held], r, err);
-	for (i = 0; r == 0 && i < c->set->n_shadows; i++) {
-		shadow = c->set->shadows[i];
-		shadow->begin_us = umbra_now_us() - c->recorded_us;
-		r = in_member(&c->members[i], c->members[i].provider->commit(&c->members[i], err),
-			      err);
-		shadow->end_us = umbra_now_us() - c->recorded_us;
-	}
-	r = release(c, held, r, err);
-	for (i = 0; i < c->set->n_shadows; i++)
-		if (c->members[i].provider->hold)
-			c->set->hold_us = umbra_now_us() - start;
-	return r;
+	if (can_be_held(c))
+		r = hold(c, err);
+	return r < 0 ? r : commit(c, false, err);
 }
 
 /* What the set is follows from what its members became. */

@@ -141,8 +141,9 @@ Test(coordinator, runs_the_steps_in_order)
 	cr_assert_eq(set->n_steps, 5);
 	cr_assert_str_eq(set->steps[3].name, "instant");
 	cr_assert_gt(set->hold_us, 0);
-	cr_assert_gt(set->skew_us, 0);
-	cr_assert_geq(set->shadows[1]->begin_us, set->shadows[0]->end_us);
+	cr_assert_eq(set->skew_us, 0, "what is held together is of one instant");
+	cr_assert_gt(set->shadows[0]->begin_us, 0);
+	cr_assert_eq(set->shadows[1]->begin_us, set->shadows[0]->end_us);
 	cr_assert_eq(set->shadows[0]->n_above, 3, "%zu", set->shadows[0]->n_above);
 	cr_assert_eq(set->shadows[0]->above[1].mode, 01777);
 }
