@@ -141,7 +141,7 @@ static int serve_session(struct fuse_session *se, struct umbra_mount *m,
 				  fuse_said[0] ? fuse_said : "see the message above");
 	d->se = se;
 	d->dev = umbra_mountpoint_device(dir);
-	r = umbra_service_start(service, m->tree, se, err);
+	r = umbra_service_start(service, m->tree, se, d->dev, err);
 	if (r == 0) {
 		fuse_session_loop_mt(se, &config);
 		r = d->result;

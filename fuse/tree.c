@@ -182,6 +182,7 @@ void umbra_tree_forget(struct umbra_tree *tree, uint64_t id, uint64_t n)
 
 void umbra_tree_close_idle(struct umbra_tree *tree, int64_t idle_us)
 {
+	drain(tree, 0, NULL);
 	umbra_copies_close_idle(&tree->copies, idle_us);
 }
 

@@ -2,7 +2,8 @@
 /*
  * The tree of all shadow copy sets as a file system, without FUSE: what ops.c asks on behalf of
  * the kernel, and unit tests ask directly. Node ids are st_ino (nodeid.h). All calls may be made
- * by several threads at once, except umbra_tree_update() (one at a time).
+ * by several threads at once, except umbra_tree_update() and umbra_tree_close_idle() (one at a
+ * time).
  *
  * Calls return 0 or a negative errno that can be given to the kernel as it is: -EIO for a copy
  * that cannot be opened, -ESTALE for one that was deleted.
@@ -88,7 +89,8 @@ typedef void (*umbra_notify_fn)(void *arg, uint64_t parent, const char *name, ui
 int umbra_tree_update(struct umbra_tree *tree, umbra_notify_fn notify, void *arg, int timeout_ms,
 		      struct umbra_error *err);
 
-/* Closes copies that were not used for so long. */
+/* Closes copies that were not used for so long, and what was left of deleted ones; never at the
+ * same time as umbra_tree_update(). */
 void umbra_tree_close_idle(struct umbra_tree *tree, int64_t idle_us);
 
 /* For tests and debugging. */

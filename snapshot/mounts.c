@@ -14,10 +14,7 @@
 #include "common/token.h"
 #include "common/util.h"
 
-#define DIR_NAME          "mounts"
-#define CHANGED           'c'
-#define ACKNOWLEDGED      'k'
-#define ANNOUNCER_WAIT_MS 1000
+#define DIR_NAME "mounts"
 
 /* A state directory's path may be longer than sun_path: go through the descriptor. */
 static void address(struct sockaddr_un *sa, int dirfd, const char *name)
@@ -70,39 +67,51 @@ void umbra_mounts_close(int state_fd, const char *name, int fd)
 	umbra_close(fd);
 }
 
-static int read_byte(int fd, char want, int timeout_ms)
+/* Waits for a message; its length, or -ETIMEDOUT or -EPROTO. */
+static ssize_t hear(int fd, void *buf, size_t size, int timeout_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	char c;
+	ssize_t n;
 
 	if (poll(&p, 1, timeout_ms) != 1)
 		return -ETIMEDOUT;
-	return recv(fd, &c, 1, MSG_DONTWAIT) == 1 && c == want ? 0 : -EPROTO;
+	n = recv(fd, buf, size, MSG_DONTWAIT);
+	return n > 0 ? n : -EPROTO;
 }
 
-int umbra_mounts_accept(int fd)
+int umbra_mounts_accept(int fd, enum umbra_mounts_word *word)
 {
 	_cleanup_close_ int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	char c;
 
-	if (client < 0 || read_byte(client, CHANGED, ANNOUNCER_WAIT_MS) < 0)
+	if (client < 0 || hear(client, &c, 1, UMBRA_MOUNTS_ASK_MS) != 1 ||
+	    (c != UMBRA_MOUNTS_CHANGED && c != UMBRA_MOUNTS_WAIT))
 		return -EAGAIN;
+	*word = (enum umbra_mounts_word)c;
 	return TAKE_FD(client);
 }
 
-void umbra_mounts_ack(int client)
+void umbra_mounts_answer(int client, enum umbra_mounts_word word)
 {
-	const char c = ACKNOWLEDGED;
+	const char c = (char)word;
 
 	if (send(client, &c, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		umbra_log_debug("nobody waits for the mount's answer any more");
 	close(client);
 }
 
-/* A connected socket to which the change was told; -ECONNREFUSED: nobody listens any more. */
-static int tell(int dirfd, const char *name)
+int umbra_mounts_tell_device(int client, dev_t dev)
+{
+	const uint64_t number = dev;
+
+	return send(client, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+/* A connected socket to which the word was said; -ECONNREFUSED: nobody listens any more. */
+static int tell(int dirfd, const char *name, enum umbra_mounts_word word)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	const char c = CHANGED;
+	const char c = (char)word;
 	struct sockaddr_un sa;
 
 	address(&sa, dirfd, name);
@@ -129,7 +138,7 @@ static size_t tell_all(int dirfd, DIR *dir, int *fds, size_t max, int *failed)
 	while ((d = readdir(dir))) {
 		if (!is_socket_name(d->d_name))
 			continue;
-		fd = n < max ? tell(dirfd, d->d_name) : -EMFILE;
+		fd = n < max ? tell(dirfd, d->d_name, UMBRA_MOUNTS_CHANGED) : -EMFILE;
 		if (fd >= 0)
 			fds[n++] = fd;
 		else if (fd == -ECONNREFUSED)
@@ -140,27 +149,78 @@ static size_t tell_all(int dirfd, DIR *dir, int *fds, size_t max, int *failed)
 	return n;
 }
 
-int umbra_mounts_announce(int state_fd, int timeout_ms)
+/* The directory of sockets, twice: to list it, and to reach what is in it. NULL: there is none. */
+static DIR *list_sockets(int state_fd, int *dirfd_out)
 {
-	int64_t until = umbra_now_us() + (int64_t)timeout_ms * 1000, left;
-	_cleanup_dir_ DIR *dir = NULL;
-	_cleanup_close_ int dirfd = -1;
-	int fds[256], failed = 0, fd;
-	size_t n, i;
+	int fd = openat(state_fd, DIR_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
-	dirfd = openat(state_fd, DIR_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	fd = dirfd < 0 ? -1 : fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
+	if (!dir)
 		umbra_close(fd);
-		return 0;
-	}
-	n = tell_all(dirfd, dir, fds, UMBRA_ARRAY_SIZE(fds), &failed);
+	else
+		*dirfd_out = dirfd(dir);
+	return dir;
+}
+
+static int left_ms(int64_t until_us)
+{
+	int64_t left = (until_us - umbra_now_us()) / 1000;
+
+	return left > 0 ? (int)left : 0;
+}
+
+struct umbra_mounts_answers umbra_mounts_announce(int state_fd, int timeout_ms)
+{
+	int64_t until = umbra_now_us() + (int64_t)timeout_ms * 1000;
+	struct umbra_mounts_answers answers = {0};
+	_cleanup_dir_ DIR *dir = NULL;
+	int fds[256], at;
+	size_t n, i;
+	char c;
+
+	dir = list_sockets(state_fd, &at);
+	if (!dir)
+		return answers;
+	n = tell_all(at, dir, fds, UMBRA_ARRAY_SIZE(fds), &answers.silent);
 	for (i = 0; i < n; i++) {
-		left = (until - umbra_now_us()) / 1000;
-		if (read_byte(fds[i], ACKNOWLEDGED, left > 0 ? (int)left : 0) < 0)
-			failed++;
+		if (hear(fds[i], &c, 1, left_ms(until)) != 1 ||
+		    (c != UMBRA_MOUNTS_DONE && c != UMBRA_MOUNTS_BUSY))
+			answers.silent++;
+		else
+			answers.busy += c == UMBRA_MOUNTS_BUSY;
 		close(fds[i]);
 	}
-	return failed;
+	return answers;
+}
+
+static bool is_device(int fd, dev_t dev, int timeout_ms)
+{
+	uint64_t number;
+
+	return hear(fd, &number, sizeof(number), timeout_ms) == sizeof(number) && number == dev;
+}
+
+int umbra_mounts_find(int state_fd, dev_t dev)
+{
+	int64_t until = umbra_now_us() + (int64_t)UMBRA_MOUNTS_ANSWER_MS * 1000;
+	_cleanup_dir_ DIR *dir = NULL;
+	struct dirent *d;
+	int at;
+
+	dir = list_sockets(state_fd, &at);
+	while (dir && (d = readdir(dir))) {
+		_cleanup_close_ int fd =
+			is_socket_name(d->d_name) ? tell(at, d->d_name, UMBRA_MOUNTS_WAIT) : -1;
+
+		if (fd >= 0 && is_device(fd, dev, left_ms(until)))
+			return TAKE_FD(fd);
+	}
+	return -ENOENT;
+}
+
+int umbra_mounts_wait_end(int connection, int timeout_ms)
+{
+	char c;
+
+	return hear(connection, &c, 1, timeout_ms) == -ETIMEDOUT ? -ETIMEDOUT : 0;
 }

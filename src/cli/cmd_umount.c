@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +11,8 @@
 #include "cli/mountdir.h"
 #include "cli/output.h"
 #include "cli/users.h"
+#include "common/log.h"
+#include "snapshot/mounts.h"
 
 static void unref_table(struct libmnt_table **tb)
 {
@@ -115,6 +119,30 @@ static int take_away(const char *dir, bool lazy, struct libmnt_table *tb, struct
 			   : umbra_fail_errno(err, r, "cannot unmount '%s'", dir);
 }
 
+/*
+ * A connection that lasts as long as the process behind the tree does: it is done with the state
+ * directory only then. -1: not known. A state directory of somebody else's is not entered.
+ */
+static int connect_to(struct libmnt_fs *fs)
+{
+	const char *state = mnt_fs_get_source(fs);
+	dev_t dev = mnt_fs_get_devno(fs);
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	fd = state && dev ? open(state, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() ? umbra_mounts_find(fd, dev)
+									: -1;
+}
+
+static void wait_for_end(int connection, const char *dir)
+{
+	if (connection >= 0 && umbra_mounts_wait_end(connection, UMBRA_MOUNTS_END_MS) < 0)
+		umbra_log_warning("the tree is not on '%s' any more, but its process has not ended "
+				  "yet and may keep its state directory in use",
+				  dir);
+}
+
 static int report(const struct umbra_cli *cli, const char *dir, struct umbra_error *err)
 {
 	_cleanup_json_ json_t *doc = NULL;
@@ -131,8 +159,10 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 {
 	_cleanup_(unref_table) struct libmnt_table *tb = NULL;
 	_cleanup_free_ char *chosen = NULL, *dir = NULL, *followed = NULL;
+	_cleanup_close_ int connection = -1;
 	struct libmnt_fs *fs;
 	const char *target;
+	bool lazy;
 	int r = 0;
 
 	if (args->n_words == 0)
@@ -158,7 +188,11 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	r = check_owner(target, fs, err);
 	if (r < 0)
 		return r;
-	r = take_away(target, umbra_args_has(args, "lazy"), tb, err);
+	lazy = umbra_args_has(args, "lazy");
+	connection = lazy ? -1 : connect_to(fs);
+	r = take_away(target, lazy, tb, err);
+	if (r == 0)
+		wait_for_end(connection, target);
 	return r < 0 ? r : report(cli, target, err);
 }
 

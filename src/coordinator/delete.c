@@ -59,6 +59,8 @@ int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, stru
 		r = umbra_mark_deleting(s, list.sets[i], err);
 	if (r < 0)
 		return r;
-	umbra_session_announce(s);
+	if (umbra_session_announce(s) > 0)
+		umbra_session_warn(s, "what is deleted is still being read through a mounted tree: "
+				      "its space is free when that has ended");
 	return remove_all(s, &list, err);
 }

@@ -11,10 +11,9 @@
 #include "snapshot/mounts.h"
 #include "snapshot/reserve.h"
 
-#define LOCK_NAME        "lock"
-#define LOCK_POLL_MS     50
-#define PROGRESS_US      100000
-#define MOUNTS_ANSWER_MS 2000
+#define LOCK_NAME    "lock"
+#define LOCK_POLL_MS 50
+#define PROGRESS_US  100000
 
 static volatile sig_atomic_t terminated;
 
@@ -164,13 +163,15 @@ int umbra_session_begin(struct umbra_session *s, const char *state_dir,
 	return r;
 }
 
-void umbra_session_announce(struct umbra_session *s)
+int umbra_session_announce(struct umbra_session *s)
 {
-	int silent = umbra_mounts_announce(umbra_engine_state_fd(s->engine), MOUNTS_ANSWER_MS);
+	struct umbra_mounts_answers answers =
+		umbra_mounts_announce(umbra_engine_state_fd(s->engine), UMBRA_MOUNTS_ANSWER_MS);
 
-	if (silent > 0)
+	if (answers.silent > 0)
 		umbra_session_warn(s,
 				   "%d mounted tree(s) did not answer and may show an old list of "
 				   "sets: unmount and mount again",
-				   silent);
+				   answers.silent);
+	return answers.busy;
 }

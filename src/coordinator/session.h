@@ -35,5 +35,6 @@ int umbra_session_begin(struct umbra_session *s, const char *state_dir,
 int umbra_session_warn(struct umbra_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Tells mounted trees that the catalog changed; one that does not answer is a warning. */
-void umbra_session_announce(struct umbra_session *s);
+/* Tells mounted trees that the catalog changed; one that does not answer is a warning. How many
+ * still read from sets that are to be deleted. */
+int umbra_session_announce(struct umbra_session *s);

@@ -224,3 +224,63 @@ name_next() {
 	ls -l "$T/mnt" >/dev/null
 	umbra umount "$T/mnt"
 }
+
+# What a coordinator that was killed between catalog and announcement leaves.
+unannounced() {
+	timeout 20 python3 - "$UMBRA_STATE/catalog.db" "$@" <<'PY'
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    for statement in sys.argv[2:]:
+        db.execute(statement)
+PY
+}
+
+sees() { [ "$(ls "$T/mnt")" = "$1" ]; }
+
+@test "sets that nobody announced are seen, and those that are being deleted are not" {
+	begin
+	local before token
+	before=$(ls "$T/mnt")
+	[ ! -e "$T/mnt/@GMT-2020.09.13-12.26.40" ]
+	"$UMBRA_RUN/bin/umbra-fill-catalog" "$UMBRA_STATE" 1
+	eventually test -e "$T/mnt/@GMT-2020.09.13-12.26.40"
+	[ "$(readlink "$T/mnt/latest")" = @GMT-2020.09.13-12.26.40 ]
+	[ "$(ls "$T/mnt/by-volume/srv-data")" = @GMT-2020.09.13-12.26.40 ]
+	unannounced "UPDATE sets SET state='deleting' WHERE time=1600000000"
+	eventually sees "$before"
+	unannounced "DELETE FROM sets WHERE time=1600000000"
+	umbra create --provider copy "$T/data" >/dev/null
+	token=$(latest_token)
+	[ "$(cat "$T/mnt/$token$T/data/file")" = one ]
+	umbra umount "$T/mnt"
+}
+
+@test "a catalog that was made anew is noticed without an announcement" {
+	begin
+	umbra --state "$T/other" create --provider copy "$T/data" >/dev/null
+	"$UMBRA_RUN/bin/umbra-fill-catalog" "$T/other" 1
+	mv "$T/other/catalog.db" "$UMBRA_STATE/catalog.db"
+	eventually test -e "$T/mnt/@GMT-2020.09.13-12.26.40"
+	[ "$(count "$T/mnt")" = 4 ]
+	umbra umount "$T/mnt"
+}
+
+@test "a mount that waits for who says nothing is in time for the coordinator" {
+	begin
+	local socket
+	socket=$(echo "$UMBRA_STATE"/mounts/*.sock)
+	timeout 20 python3 - "$socket" <<'PY' &
+import socket, sys, time
+s = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for i in range(4)]
+for one in s:
+    one.connect(sys.argv[1])
+time.sleep(3)
+PY
+	sleep 0.3
+	run umbra create --provider copy "$T/data"
+	kill $!
+	wait $! || true
+	assert_ok
+	[[ $output != *"did not answer"* ]]
+	umbra umount "$T/mnt"
+}

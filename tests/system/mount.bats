@@ -353,6 +353,36 @@ use() {
 	umbra_gone
 }
 
+@test "when umount returns the daemon is done with the state directory" {
+	require_root
+	make_ext4 "$T/store"
+	UMBRA_STATE=$T/store/state
+	mounted
+	# On a frozen filesystem the daemon cannot remove its socket, and has to wait.
+	fsfreeze -f "$T/store"
+	(
+		sleep 2
+		fsfreeze -u "$T/store"
+	) 3>&- 4>&- &
+	umbra umount "$T/mnt"
+	ls "$UMBRA_STATE/mounts" >"$T/left"
+	wait $!
+	[ ! -s "$T/left" ]
+	run ! mountpoint -q "$T/mnt"
+	umount "$T/store"
+}
+
+@test "umount does not wait for ever for a daemon that hangs" {
+	mounted
+	local pid
+	pid=$(daemon)
+	kill -STOP "$pid"
+	run timeout 20 "$UMBRA" umount "$T/mnt"
+	kill -CONT "$pid"
+	assert_ok
+	run ! mountpoint -q "$T/mnt"
+}
+
 @test "mount and umount print JSON" {
 	require_fuse
 	tree

@@ -14,22 +14,40 @@
 
 TestSuite(mounts, .init = place_begin, .fini = place_end, .timeout = 60);
 
-/* Answers one announcement. */
-static void *answer(void *arg)
+static int hear(int fd, enum umbra_mounts_word expected)
 {
-	struct pollfd p = {.fd = *(int *)arg, .events = POLLIN};
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	enum umbra_mounts_word word;
 	int client;
 
 	poll(&p, 1, 5000);
-	client = umbra_mounts_accept(p.fd);
+	client = umbra_mounts_accept(fd, &word);
 	cr_assert_geq(client, 0);
-	umbra_mounts_ack(client);
+	cr_assert_eq(word, expected);
+	return client;
+}
+
+/* Answers one announcement. */
+static void *answer(void *arg)
+{
+	umbra_mounts_answer(hear(*(int *)arg, UMBRA_MOUNTS_CHANGED), UMBRA_MOUNTS_DONE);
 	return NULL;
+}
+
+static void *answer_busy(void *arg)
+{
+	umbra_mounts_answer(hear(*(int *)arg, UMBRA_MOUNTS_CHANGED), UMBRA_MOUNTS_BUSY);
+	return NULL;
+}
+
+static struct umbra_mounts_answers announce(int timeout_ms)
+{
+	return umbra_mounts_announce(place_fd, timeout_ms);
 }
 
 Test(mounts, nobody_there_is_fine)
 {
-	cr_assert_eq(umbra_mounts_announce(place_fd, 1000), 0);
+	cr_assert_eq(announce(1000).silent, 0);
 }
 
 Test(mounts, every_mount_answers)
@@ -42,7 +60,7 @@ Test(mounts, every_mount_answers)
 		cr_assert_eq(umbra_mounts_listen(place_fd, &names[i], &fds[i], NULL), 0);
 		pthread_create(&threads[i], NULL, answer, &fds[i]);
 	}
-	cr_assert_eq(umbra_mounts_announce(place_fd, 5000), 0);
+	cr_assert_eq(announce(5000).silent, 0);
 	for (int i = 0; i < 3; i++) {
 		pthread_join(threads[i], NULL);
 		umbra_mounts_close(place_fd, names[i], fds[i]);
@@ -58,7 +76,7 @@ Test(mounts, a_silent_one_is_counted_and_not_waited_for_long)
 
 	cr_assert_eq(umbra_mounts_listen(place_fd, &name, &fd, NULL), 0);
 	start = umbra_now_us();
-	cr_assert_eq(umbra_mounts_announce(place_fd, 200), 1);
+	cr_assert_eq(announce(200).silent, 1);
 	cr_assert_lt(umbra_now_us() - start, 2000000);
 	umbra_mounts_close(place_fd, name, fd);
 	free(name);
@@ -72,7 +90,7 @@ Test(mounts, those_that_are_too_many_are_counted)
 
 	for (int i = 0; i < N; i++)
 		cr_assert_eq(umbra_mounts_listen(place_fd, &names[i], &fds[i], NULL), 0);
-	cr_expect_eq(umbra_mounts_announce(place_fd, 10), N);
+	cr_expect_eq(announce(10).silent, N);
 	for (int i = 0; i < N; i++) {
 		umbra_mounts_close(place_fd, names[i], fds[i]);
 		free(names[i]);
@@ -88,7 +106,7 @@ Test(mounts, what_a_killed_mount_left_is_cleared_away)
 	close(fd);
 	path = umbra_asprintf("%s/mounts/%s", place, name);
 	cr_assert_eq(access(path, F_OK), 0);
-	cr_assert_eq(umbra_mounts_announce(place_fd, 1000), 0);
+	cr_assert_eq(announce(1000).silent, 0);
 	cr_assert_eq(access(path, F_OK), -1);
 }
 
@@ -103,9 +121,63 @@ Test(mounts, works_below_a_path_longer_than_a_socket_address)
 	deep = openat(place_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_eq(umbra_mounts_listen(deep, &socket_name, &fd, NULL), 0);
 	pthread_create(&thread, NULL, answer, &fd);
-	cr_assert_eq(umbra_mounts_announce(deep, 5000), 0);
+	cr_assert_eq(umbra_mounts_announce(deep, 5000).silent, 0);
 	pthread_join(thread, NULL);
 	umbra_mounts_close(deep, socket_name, fd);
 	free(socket_name);
 	close(deep);
+}
+
+Test(mounts, one_that_still_reads_what_is_gone_is_busy_and_not_silent)
+{
+	struct umbra_mounts_answers answers;
+	pthread_t thread;
+	char *name;
+	int fd;
+
+	cr_assert_eq(umbra_mounts_listen(place_fd, &name, &fd, NULL), 0);
+	pthread_create(&thread, NULL, answer_busy, &fd);
+	answers = announce(5000);
+	pthread_join(thread, NULL);
+	cr_assert(answers.silent == 0 && answers.busy == 1);
+	umbra_mounts_close(place_fd, name, fd);
+	free(name);
+}
+
+struct asked {
+	int fd, client;
+};
+
+static void *say_device(void *arg)
+{
+	struct asked *a = arg;
+
+	a->client = hear(a->fd, UMBRA_MOUNTS_WAIT);
+	cr_assert_eq(umbra_mounts_tell_device(a->client, 52), 0);
+	return NULL;
+}
+
+Test(mounts, who_waits_for_one_mount_is_told_of_its_end)
+{
+	int connection, i;
+	struct asked a;
+	pthread_t thread;
+	char *name;
+
+	cr_assert_eq(umbra_mounts_listen(place_fd, &name, &a.fd, NULL), 0);
+	for (i = 0; i < 2; i++) {
+		cr_assert_eq(pthread_create(&thread, NULL, say_device, &a), 0);
+		connection = umbra_mounts_find(place_fd, i == 0 ? 52 : 1 << 20);
+		pthread_join(thread, NULL);
+		if (i == 0) {
+			cr_assert_geq(connection, 0);
+			cr_assert_eq(umbra_mounts_wait_end(connection, 50), -ETIMEDOUT);
+		}
+		close(a.client);
+		cr_assert_eq(i == 0 ? umbra_mounts_wait_end(connection, 5000) : connection,
+			     i == 0 ? 0 : -ENOENT);
+		umbra_close(connection);
+	}
+	umbra_mounts_close(place_fd, name, a.fd);
+	free(name);
 }
