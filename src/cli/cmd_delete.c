@@ -7,6 +7,9 @@
 #include "cli/observe.h"
 #include "cli/output.h"
 #include "cli/paths.h"
+#include "cli/question.h"
+#include "cli/readers.h"
+#include "common/log.h"
 
 static const struct umbra_option options[] = {
 	{"oldest", 0, "PATH", "the oldest set that covers PATH", UMBRA_WORD_PATH},
@@ -17,24 +20,22 @@ static const struct umbra_option options[] = {
 	{0},
 };
 
-/* What is to go: borrowed from the list of all sets. */
-struct choice {
-	const struct umbra_set **sets;
-	size_t n;
-};
-
-static void choose(struct choice *c, const struct umbra_set *set)
+/* Keeps them in order, each once. There is room for all. */
+static void choose(struct umbra_doomed *d, const struct umbra_set *set)
 {
-	size_t i;
+	size_t at = d->n;
 
-	for (i = 0; i < c->n; i++)
-		if (c->sets[i] == set)
-			return;
-	c->sets[c->n++] = set;
+	while (at > 0 && d->sets[at - 1]->seq > set->seq)
+		at--;
+	if (at > 0 && d->sets[at - 1] == set)
+		return;
+	memmove(&d->sets[at + 1], &d->sets[at], (d->n - at) * sizeof(*d->sets));
+	d->sets[at] = set;
+	d->n++;
 }
 
-static int choose_covering(struct choice *c, const struct umbra_set_list *list, const char *path,
-			   bool all, struct umbra_error *err)
+static int choose_covering(struct umbra_doomed *d, const char *path, bool all,
+			   struct umbra_error *err)
 {
 	_cleanup_free_ char *real = NULL;
 	size_t i;
@@ -42,16 +43,16 @@ static int choose_covering(struct choice *c, const struct umbra_set_list *list, 
 
 	if (r < 0)
 		return r;
-	for (i = 0; i < list->n && (all || c->n == 0); i++)
-		if (umbra_set_covering(list->sets[i], real))
-			choose(c, list->sets[i]);
-	if (c->n == 0)
+	for (i = 0; i < d->all->n && (all || d->n == 0); i++)
+		if (umbra_set_covering(d->all->sets[i], real))
+			choose(d, d->all->sets[i]);
+	if (d->n == 0)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT, "no set covers '%s'", real);
 	return 0;
 }
 
-static int choose_all(struct choice *c, const struct umbra_set_list *list,
-		      const struct umbra_args *args, struct umbra_error *err)
+static int choose_all(struct umbra_doomed *d, const struct umbra_args *args,
+		      struct umbra_error *err)
 {
 	const char *oldest = umbra_args_value(args, "oldest"), *all = umbra_args_value(args, "all");
 	const struct umbra_set *set;
@@ -61,35 +62,30 @@ static int choose_all(struct choice *c, const struct umbra_set_list *list,
 	if (!!oldest + !!all + (args->n_words > 0) != 1)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "say what to delete: SETs, or --oldest PATH, or --all PATH");
-	c->sets = calloc(list->n + 1, sizeof(*c->sets));
-	if (!c->sets)
+	d->sets = calloc(d->all->n + 1, sizeof(*d->sets));
+	if (!d->sets)
 		return umbra_oom(err);
 	if (oldest || all)
-		return choose_covering(c, list, oldest ? oldest : all, all, err);
+		return choose_covering(d, oldest ? oldest : all, all, err);
 	for (i = 0; r == 0 && i < args->n_words; i++) {
-		r = umbra_set_list_find(list, args->words[i], &set, err);
+		r = umbra_set_list_find(d->all, args->words[i], &set, err);
 		if (r == 0)
-			choose(c, set);
+			choose(d, set);
 	}
 	return r;
 }
 
-/* Many sets at once are not deleted by a slip. */
-static int confirm(const struct choice *c, struct umbra_error *err)
+/* Many sets at once are not deleted by a slip, nor one that somebody reads. */
+static int confirm(const struct umbra_doomed *d, bool yes, struct umbra_error *err)
 {
-	char token[UMBRA_TOKEN_LEN + 1], answer[16];
-	size_t i;
-
-	if (!isatty(STDIN_FILENO))
+	if (!yes && d->n > 1 && !isatty(STDIN_FILENO))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-				  "this deletes %zu sets: say --yes if that is meant", c->n);
-	for (i = 0; i < c->n; i++) {
-		umbra_token_format(c->sets[i]->time, token);
-		fprintf(stderr, "%s\n", token);
-	}
-	fprintf(stderr, "Delete these %zu sets? [y/N] ", c->n);
-	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-		return umbra_fail(err, UMBRA_E_INTERRUPTED, ECANCELED, "nothing was deleted");
+				  "this deletes %zu sets: say --yes if that is meant", d->n);
+	if (!yes && (d->n > 1 || d->readers) && isatty(STDIN_FILENO))
+		return umbra_question(d, err);
+	if (d->readers)
+		umbra_log_warning("%s in use by %s, which may not be able to read on",
+				  d->n == 1 ? "the set is" : "the sets are", d->readers);
 	return 0;
 }
 
@@ -111,7 +107,8 @@ static int delete_sets(const struct umbra_cli *cli, const struct umbra_id *ids, 
 	return r;
 }
 
-static int report(const struct umbra_cli *cli, const struct choice *c, struct umbra_error *err)
+static int report(const struct umbra_cli *cli, const struct umbra_doomed *d,
+		  struct umbra_error *err)
 {
 	_cleanup_json_ json_t *doc = json_object();
 	char token[UMBRA_TOKEN_LEN + 1];
@@ -120,11 +117,11 @@ static int report(const struct umbra_cli *cli, const struct choice *c, struct um
 
 	if (!doc || json_object_set_new(doc, "deleted", list) < 0)
 		return umbra_oom(err);
-	for (i = 0; i < c->n; i++) {
-		umbra_token_format(c->sets[i]->time, token);
+	for (i = 0; i < d->n; i++) {
+		umbra_token_format(d->sets[i]->time, token);
 		if (!cli->json)
 			printf("deleted %s\n", token);
-		else if (json_array_append_new(list, json_pack("{s:s,s:s}", "set", c->sets[i]->id.s,
+		else if (json_array_append_new(list, json_pack("{s:s,s:s}", "set", d->sets[i]->id.s,
 							       "timestamp", token)) < 0)
 			return umbra_oom(err);
 	}
@@ -132,51 +129,56 @@ static int report(const struct umbra_cli *cli, const struct choice *c, struct um
 }
 
 static int run_chosen(const struct umbra_cli *cli, const struct umbra_args *args,
-		      const struct choice *c, struct umbra_error *err)
+		      const struct umbra_doomed *d, struct umbra_error *err)
 {
-	_cleanup_free_ struct umbra_id *ids = calloc(c->n + 1, sizeof(*ids));
+	_cleanup_free_ struct umbra_id *ids = calloc(d->n + 1, sizeof(*ids));
 	long long wait_s = 0;
 	size_t i;
 	int r;
 
 	if (!ids)
 		return umbra_oom(err);
-	for (i = 0; i < c->n; i++)
-		ids[i] = c->sets[i]->id;
+	for (i = 0; i < d->n; i++)
+		ids[i] = d->sets[i]->id;
 	r = umbra_args_number(args, "wait", 0, 1000000, &wait_s, err);
-	if (r == 0 && c->n > 1 && !umbra_args_has(args, "yes"))
-		r = confirm(c, err);
 	if (r == 0)
-		r = delete_sets(cli, ids, c->n, (int)wait_s, err);
-	return r < 0 ? r : report(cli, c, err);
+		r = confirm(d, umbra_args_has(args, "yes"), err);
+	if (r == 0)
+		r = delete_sets(cli, ids, d->n, (int)wait_s, err);
+	return r < 0 ? r : report(cli, d, err);
 }
 
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
 {
 	_cleanup_engine_ struct umbra_engine *engine = NULL;
 	_cleanup_set_list_ struct umbra_set_list list = {0};
-	struct choice c = {0};
+	_cleanup_free_ const struct umbra_set **sets = NULL;
+	_cleanup_free_ char *readers = NULL;
+	struct umbra_doomed d = {.all = &list};
 	int r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &engine, err);
 
 	if (r == 0)
 		r = umbra_engine_sets(engine, UMBRA_LOAD_BRIEF, &list, err);
 	if (r == 0)
-		r = choose_all(&c, &list, args, err);
-	if (r == 0)
-		r = run_chosen(cli, args, &c, err);
-	free(c.sets);
-	return r;
+		r = choose_all(&d, args, err);
+	sets = d.sets;
+	if (r < 0)
+		return r;
+	readers = umbra_readers_of(umbra_engine_state_dir(engine), d.sets, d.n);
+	d.readers = readers;
+	return run_chosen(cli, args, &d, err);
 }
 
 const struct umbra_command umbra_command_delete = {
 	.name = "delete",
 	.words = "SET… | --oldest PATH | --all PATH",
 	.summary = "Delete shadow copy sets",
-	.help = "\nMounted trees let go of a set before its copies are deleted. A deletion that "
-		"was\n"
+	.help = "Mounted trees let go of a set before its copies are deleted. A deletion that was\n"
 		"interrupted is finished by the next create, delete or check. More than one set "
 		"is\n"
-		"deleted only after a question, or with --yes.",
+		"deleted only after a question, or with --yes; on a terminal it is also asked "
+		"when\n"
+		"a process has files of the set open.",
 	.options = options,
 	.max_words = (size_t)-1,
 	.word = UMBRA_WORD_SET,

@@ -126,11 +126,11 @@ void umbra_table_row(struct umbra_table *t, const char *const *cells)
 }
 
 /* Columns of the terminal that output goes to; 0: it goes elsewhere, and nothing is cut. */
-static size_t terminal_width(void)
+static size_t terminal_width(FILE *f)
 {
 	struct winsize size;
 
-	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
+	if (!isatty(fileno(f)) || ioctl(fileno(f), TIOCGWINSZ, &size) < 0)
 		return 0;
 	return size.ws_col;
 }
@@ -156,9 +156,9 @@ static void cut(char *s, size_t max)
 	}
 }
 
-static void cut_last(struct umbra_table *t)
+static void cut_last(struct umbra_table *t, FILE *f)
 {
-	size_t last = t->n_columns - 1, have = terminal_width(), used = last, i;
+	size_t last = t->n_columns - 1, have = terminal_width(f), used = last, i;
 
 	for (i = 0; i < last; i++)
 		used += t->widths[i];
@@ -173,14 +173,14 @@ static void cut_last(struct umbra_table *t)
 			cut(t->cells[i * t->n_columns + last], t->widths[last]);
 }
 
-static void print_spaces(size_t n)
+static void print_spaces(FILE *f, size_t n)
 {
 	while (n-- > 0)
-		putchar_unlocked(' ');
+		putc_unlocked(' ', f);
 }
 
 /* cells NULL: the titles. Nothing follows the last cell that is not empty. */
-static void print_row(const struct umbra_table *t, char *const *cells)
+static void print_row(const struct umbra_table *t, FILE *f, char *const *cells)
 {
 	size_t i, pending = 0, pad;
 	const char *text;
@@ -189,18 +189,18 @@ static void print_row(const struct umbra_table *t, char *const *cells)
 		text = cells ? cells[i] : t->columns[i].title;
 		pad = t->widths[i] - (text ? text_width(text) : 0);
 		if (text && *text) {
-			print_spaces(pending + (t->columns[i].right ? pad : 0));
-			fputs_unlocked(text, stdout);
+			print_spaces(f, pending + (t->columns[i].right ? pad : 0));
+			fputs_unlocked(text, f);
 			pending = t->columns[i].right ? 0 : pad;
 		} else {
 			pending += pad;
 		}
 		pending++;
 	}
-	putchar_unlocked('\n');
+	putc_unlocked('\n', f);
 }
 
-int umbra_table_print(struct umbra_table *t, struct umbra_error *err)
+int umbra_table_print_to(struct umbra_table *t, FILE *f, struct umbra_error *err)
 {
 	size_t i;
 
@@ -209,11 +209,16 @@ int umbra_table_print(struct umbra_table *t, struct umbra_error *err)
 		return umbra_oom(err);
 	}
 	if (t->rows > 0) {
-		cut_last(t);
-		print_row(t, NULL);
+		cut_last(t, f);
+		print_row(t, f, NULL);
 	}
 	for (i = 0; i < t->rows; i++)
-		print_row(t, &t->cells[i * t->n_columns]);
+		print_row(t, f, &t->cells[i * t->n_columns]);
 	umbra_table_free(t);
 	return 0;
+}
+
+int umbra_table_print(struct umbra_table *t, struct umbra_error *err)
+{
+	return umbra_table_print_to(t, stdout, err);
 }

@@ -2,6 +2,8 @@
 /* Tables and JSON on standard output. What cannot be written is told by main(), at the end. */
 #pragma once
 
+#include <stdio.h>
+
 #include "common/doc.h"
 
 /* Prints doc, indented on a terminal. Takes the reference; NULL means out of memory. */
@@ -19,6 +21,7 @@ struct umbra_column {
 /* Where memory is short printing fails; nothing before has to be looked at (t may be NULL). */
 struct umbra_table *umbra_table_new(const struct umbra_column *columns, size_t n);
 void umbra_table_row(struct umbra_table *t, const char *const *cells);
-/* Prints and frees. Nothing is printed for a table without rows. */
+/* Prints and frees, to standard output or to f. Nothing is printed for a table without rows. */
+int umbra_table_print_to(struct umbra_table *t, FILE *f, struct umbra_error *err);
 int umbra_table_print(struct umbra_table *t, struct umbra_error *err);
 struct umbra_table *umbra_table_free(struct umbra_table *t);

@@ -9,7 +9,12 @@
 
 #define NAMED_MAX 4
 
-static bool link_below(int dirfd, const char *name, const char *path)
+struct wanted {
+	bool (*is)(const void *arg, const char *path);
+	const void *arg;
+};
+
+static bool link_is(int dirfd, const char *name, const struct wanted *wanted)
 {
 	char target[4096];
 	ssize_t n = readlinkat(dirfd, name, target, sizeof(target) - 1);
@@ -17,10 +22,10 @@ static bool link_below(int dirfd, const char *name, const char *path)
 	if (n <= 0)
 		return false;
 	target[n] = '\0';
-	return umbra_path_below(target, path) != NULL;
+	return wanted->is(wanted->arg, target);
 }
 
-static bool has_file(int process, const char *path)
+static bool has_file(int process, const struct wanted *wanted)
 {
 	int fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_dir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -31,15 +36,15 @@ static bool has_file(int process, const char *path)
 		return false;
 	}
 	while ((d = readdir(dir)))
-		if (d->d_name[0] != '.' && link_below(fd, d->d_name, path))
+		if (d->d_name[0] != '.' && link_is(fd, d->d_name, wanted))
 			return true;
 	return false;
 }
 
-static bool uses(int process, const char *path)
+static bool uses(int process, const struct wanted *wanted)
 {
-	return link_below(process, "cwd", path) || link_below(process, "root", path) ||
-	       link_below(process, "exe", path) || has_file(process, path);
+	return link_is(process, "cwd", wanted) || link_is(process, "root", wanted) ||
+	       link_is(process, "exe", wanted) || has_file(process, wanted);
 }
 
 static int append(char **list, int process, const char *pid)
@@ -58,8 +63,9 @@ static int append(char **list, int process, const char *pid)
 	return 0;
 }
 
-char *umbra_users_of(const char *path)
+char *umbra_users_where(bool (*is)(const void *arg, const char *path), const void *arg)
 {
+	const struct wanted wanted = {is, arg};
 	_cleanup_dir_ DIR *proc = opendir("/proc");
 	const struct dirent *d;
 	char *list = NULL;
@@ -68,14 +74,24 @@ char *umbra_users_of(const char *path)
 	while (proc && named < NAMED_MAX && (d = readdir(proc))) {
 		_cleanup_close_ int process = -1;
 
-		if (d->d_name[0] < '1' || d->d_name[0] > '9')
+		if (d->d_name[0] < '1' || d->d_name[0] > '9' || atoi(d->d_name) == getpid())
 			continue;
 		process = openat(dirfd(proc), d->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (process < 0 || !uses(process, path))
+		if (process < 0 || !uses(process, &wanted))
 			continue;
 		if (append(&list, process, d->d_name) < 0)
 			break;
 		named++;
 	}
 	return list;
+}
+
+static bool is_below(const void *path, const char *target)
+{
+	return umbra_path_below(target, path) != NULL;
+}
+
+char *umbra_users_of(const char *path)
+{
+	return umbra_users_where(is_below, path);
 }

@@ -2,9 +2,14 @@
 /* Who keeps a mount busy. */
 #pragma once
 
+#include <stdbool.h>
+
 /*
  * Processes that have a file, their directory or root below path, as "vim (pid 12), bash (pid
  * 7)", at most four; NULL when none is seen (or memory is short). Free it. Nothing below path is
  * touched: names of links in /proc are enough.
  */
 char *umbra_users_of(const char *path);
+
+/* The same for every path of which wanted() says so. */
+char *umbra_users_where(bool (*wanted)(const void *arg, const char *path), const void *arg);

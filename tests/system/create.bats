@@ -63,33 +63,6 @@ tree() {
 		--arg a "$T/data" --arg b "$T/data/disk"
 }
 
-@test "delete: one, the oldest, all; many only with --yes" {
-	tree
-	local i tokens
-	for i in 1 2 3 4; do umbra create "$T/data"; done
-	mapfile -t tokens < <(umbra list --json | jq -r '.sets[].timestamp')
-	run -0 umbra delete "${tokens[1]}"
-	[ "$output" = "deleted ${tokens[1]}" ]
-	run -0 umbra delete --oldest "$T/data/sub"
-	[ "$output" = "deleted ${tokens[0]}" ]
-	run umbra delete --all "$T/data" </dev/null
-	assert_error 2 'this deletes 2 sets: say --yes'
-	run -0 umbra delete --all "$T/data" --yes --json
-	echo "$output" | jq -e '[.deleted[].timestamp] == [$a, $b]' --arg a "${tokens[2]}" --arg b "${tokens[3]}"
-	[ -z "$(ls -A "$UMBRA_STATE/copies")" ]
-}
-
-@test "delete says what is wrong" {
-	run umbra delete
-	assert_error 2 'say what to delete'
-	run umbra delete latest
-	assert_error 1 "no shadow copy set 'latest'"
-	run umbra delete --all "$T" --oldest "$T"
-	assert_error 2 'say what to delete'
-	run umbra delete --all "$T" --yes
-	assert_error 1 "no set covers '$T'"
-}
-
 # A tree that takes a while.
 slow_tree() {
 	mkdir "$T/slow"

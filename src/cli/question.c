@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/question.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/settable.h"
+#include "common/text.h"
+
+#define SHOWN_MAX  10 /* sets; of more, only some at each end */
+#define SHOWN_ENDS 3
+
+static int show_sets(const struct umbra_doomed *d, struct umbra_error *err)
+{
+	struct umbra_table *table = umbra_set_table_new();
+	bool all = d->n <= SHOWN_MAX;
+	char more[32];
+	size_t i;
+
+	snprintf(more, sizeof(more), "… %zu more …", d->n - 2 * SHOWN_ENDS);
+	for (i = 0; i < d->n; i++) {
+		if (all || i < SHOWN_ENDS || i >= d->n - SHOWN_ENDS)
+			umbra_set_table_add(table, d->sets[i]);
+		else if (i == SHOWN_ENDS)
+			umbra_table_row(table, (const char *[]){more, NULL, NULL, NULL, NULL});
+	}
+	return umbra_table_print_to(table, stderr, err);
+}
+
+static bool has(const struct umbra_set *set, const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < set->n_shadows; i++)
+		if (strcmp(set->shadows[i]->path, path) == 0)
+			return true;
+	return false;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+	const struct umbra_set *x = *(const struct umbra_set *const *)a,
+			       *y = *(const struct umbra_set *const *)b;
+
+	return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+static bool is_doomed(const struct umbra_doomed *d, const struct umbra_set *set)
+{
+	return bsearch(&set, d->sets, d->n, sizeof(struct umbra_set *), by_seq) != NULL;
+}
+
+static bool stays(const struct umbra_doomed *d, const char *path)
+{
+	size_t i;
+
+	for (i = d->all->n; i-- > 0;)
+		if (has(d->all->sets[i], path) && !is_doomed(d, d->all->sets[i]))
+			return true;
+	return false;
+}
+
+/* Volumes of which nothing is left. Told of the newest set that has each. */
+static void show_last(const struct umbra_doomed *d)
+{
+	size_t i, k, later;
+
+	for (i = d->n; i-- > 0;) {
+		for (k = 0; k < d->sets[i]->n_shadows; k++) {
+			const char *path = d->sets[i]->shadows[k]->path;
+			_cleanup_free_ char *shown = NULL;
+
+			for (later = i + 1; later < d->n && !has(d->sets[later], path);)
+				later++;
+			if (later < d->n || stays(d, path))
+				continue;
+			shown = umbra_text_printable_dup(path);
+			fprintf(stderr, "No shadow copy of '%s' will be left.\n",
+				shown ? shown : "?");
+		}
+	}
+}
+
+int umbra_question(const struct umbra_doomed *d, struct umbra_error *err)
+{
+	char answer[16] = "";
+	int r = show_sets(d, err);
+
+	if (r < 0)
+		return r;
+	if (d->n == d->all->n)
+		fprintf(stderr, "There are no other sets.\n");
+	else
+		show_last(d);
+	if (d->readers)
+		fprintf(stderr, "In use by %s, which may not be able to read on.\n", d->readers);
+	if (d->n == 1)
+		fprintf(stderr, "Delete this set? [y/N] ");
+	else
+		fprintf(stderr, "Delete these %zu sets? [y/N] ", d->n);
+	if (!fgets(answer, sizeof(answer), stdin))
+		fputc('\n', stderr);
+	if (answer[0] == 'y' || answer[0] == 'Y')
+		return 0;
+	return umbra_fail(err, UMBRA_E_INTERRUPTED, ECANCELED, "nothing was deleted");
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is asked before sets are deleted. */
+#pragma once
+
+#include "snapshot/snapshot.h"
+
+struct umbra_doomed {
+	const struct umbra_set_list *all;
+	const struct umbra_set **sets; /* of all, oldest first */
+	size_t n;
+	const char *readers; /* as umbra_readers_of(), or NULL */
+};
+
+/* Shows on standard error what would go, and asks the terminal on standard input. 0, or -ECANCELED:
+ * the answer was not yes. */
+int umbra_question(const struct umbra_doomed *doomed, struct umbra_error *err);
