@@ -39,7 +39,7 @@ static int as_table(const struct umbra_set_list *list, const char *path,
 		umbra_set_table_add(table, list->sets[i]);
 	}
 	if (list->n == 0)
-		umbra_log_info("there are no shadow copy sets in '%s' yet ('umbra create PATH' "
+		umbra_log_info("there are no shadow copy sets yet in '%s' ('umbra create PATH' "
 			       "makes one)",
 			       umbra_engine_state_dir(e));
 	else if (shown == 0)

@@ -6,7 +6,7 @@ load helper
 	run --separate-stderr umbra list
 	assert_ok
 	[ -z "$output" ]
-	[[ $stderr == *'no shadow copy sets yet'* ]]
+	[[ $stderr == *"no shadow copy sets yet in '$UMBRA_STATE'"* ]]
 	[ ! -e "$UMBRA_STATE" ]
 }
 
