@@ -5,6 +5,7 @@
 
 #include "cli/args.h"
 #include "cli/command.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "version.h"
@@ -173,6 +174,7 @@ int main(int argc, char **argv)
 	umbra_hold_standard_fds();
 	setlocale(LC_ALL, "");
 	umbra_log_init("umbra", UMBRA_LOG_INFO);
+	umbra_fault_init();
 	if (argc > 2 && strcmp(argv[1], "--state") == 0) {
 		cli.state = argv[2];
 		at = 3;

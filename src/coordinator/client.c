@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "common/wire.h"
 #include "coordinator/server.h"
@@ -40,6 +41,7 @@ static _Noreturn void run_child(int fd)
 		dup2(null, STDOUT_FILENO);
 	}
 	umbra_raise_nofile();
+	umbra_fault_init();
 	umbra_serve(fd);
 	_exit(0);
 }

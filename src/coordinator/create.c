@@ -4,7 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
+#include "coordinator/instant.h"
 #include "coordinator/reconcile.h"
 
 /* One creation under way. */
@@ -17,14 +19,16 @@ struct creation {
 	struct umbra_member *members; /* one for each of set->shadows; all or none are there */
 	int *origins;                 /* of the members: borrowed by them; plan.n, or NULL */
 	int64_t recorded_us;          /* CLOCK_MONOTONIC when the set got its time */
-	int64_t held_us;              /* all that can be held was, after that */
 	bool recorded;                /* in the catalog: has to be undone */
 };
 
 static int resolve(struct creation *c, struct umbra_error *err)
 {
+	int r;
+
 	c->s->phase = "resolving";
-	return umbra_plan_make(c->s, c->request, &c->plan, err);
+	r = umbra_plan_make(c->s, c->request, &c->plan, err);
+	return r < 0 ? r : umbra_fault_fail("create.resolved", err);
 }
 
 static int add_shadow(struct creation *c, size_t i, struct umbra_error *err)
@@ -158,102 +162,31 @@ static int record(struct creation *c, struct umbra_error *err)
 		return r;
 	c->recorded = true;
 	c->recorded_us = umbra_now_us();
-	return wait_for_second(c, err);
-}
-
-static int in_member(const struct umbra_member *m, int r, struct umbra_error *err)
-{
-	return r < 0 && r != -ECANCELED ? umbra_wrap(err, r, "copying '%s'", m->shadow->path) : r;
+	r = umbra_fault_fail("create.recorded", err);
+	return r < 0 ? r : wait_for_second(c, err);
 }
 
 static int prepare(struct creation *c, struct umbra_error *err)
 {
+	struct umbra_member *m;
 	size_t i;
 	int r = 0;
 
 	c->s->phase = "preparing";
-	for (i = 0; r == 0 && i < c->set->n_shadows; i++)
-		r = in_member(&c->members[i], c->members[i].provider->prepare(&c->members[i], err),
-			      err);
-	return r < 0 ? r : umbra_watch_tick(&c->s->watch, NULL, err);
-}
-
-static bool has_hold(const struct creation *c, size_t i)
-{
-	return c->members[i].provider->hold != NULL;
-}
-
-/* Members that are held together are of one instant; the others have one, or a span, each. */
-static int commit(struct creation *c, bool held, struct umbra_error *err)
-{
-	struct umbra_shadow *shadow;
-	size_t i;
-	int r = 0;
-
 	for (i = 0; r == 0 && i < c->set->n_shadows; i++) {
-		if (has_hold(c, i) != held)
-			continue;
-		shadow = c->set->shadows[i];
-		shadow->begin_us = held ? c->held_us : umbra_now_us() - c->recorded_us;
-		r = in_member(&c->members[i], c->members[i].provider->commit(&c->members[i], err),
-			      err);
-		shadow->end_us = held ? c->held_us : umbra_now_us() - c->recorded_us;
+		m = &c->members[i];
+		r = m->provider->prepare(m, err);
+		if (r == 0)
+			r = umbra_fault_fail("create.prepared", err);
+		r = umbra_in_member(m, r, err);
 	}
-	return r;
-}
-
-/* Those before n that were held are released, whatever happened, before anything else. */
-static int release(struct creation *c, size_t n, int r, struct umbra_error *err)
-{
-	int one;
-
-	while (n-- > 0) {
-		if (!has_hold(c, n))
-			continue;
-		one = umbra_member_release(&c->members[n], r < 0 ? NULL : err);
-		if (one < 0 && r == 0)
-			r = in_member(&c->members[n], one, err);
-	}
-	return r;
-}
-
-/* The instant of what can be held: all of it before the first is committed, all released right
- * after the last. From the first hold on nothing here allocates, waits or opens anything. */
-static int hold(struct creation *c, struct umbra_error *err)
-{
-	int64_t start = umbra_now_us();
-	size_t i;
-	int r = 0;
-
-	for (i = 0; r == 0 && i < c->set->n_shadows; i++)
-		if (has_hold(c, i))
-			r = in_member(&c->members[i], umbra_member_hold(&c->members[i], err), err);
-	if (r < 0)
-		return release(c, i - 1, r, err);
-	c->held_us = umbra_now_us() - c->recorded_us;
-	r = release(c, i, commit(c, true, err), err);
-	c->set->hold_us = umbra_now_us() - start;
-	return r;
-}
-
-static bool can_be_held(const struct creation *c)
-{
-	size_t i;
-
-	for (i = 0; i < c->set->n_shadows; i++)
-		if (has_hold(c, i))
-			return true;
-	return false;
+	return r < 0 ? r : umbra_watch_tick(&c->s->watch, NULL, err);
 }
 
 static int instant(struct creation *c, struct umbra_error *err)
 {
-	int r = 0;
-
 	c->s->phase = "copying";
-	if (can_be_held(c))
-		r = hold(c, err);
-	return r < 0 ? r : commit(c, false, err);
+	return umbra_instant(c->set, c->members, c->recorded_us, err);
 }
 
 /* What the set is follows from what its members became. */
@@ -281,8 +214,12 @@ static int finish(struct creation *c, struct umbra_error *err)
 
 	c->s->phase = "finishing";
 	judge(c->set);
-	for (i = 0; r == 0 && i < c->set->n_shadows; i++)
-		r = in_member(&c->members[i], umbra_member_finish(&c->members[i], err), err);
+	for (i = 0; r == 0 && i < c->set->n_shadows; i++) {
+		r = umbra_member_finish(&c->members[i], err);
+		if (r == 0)
+			r = umbra_fault_fail("create.finished", err);
+		r = umbra_in_member(&c->members[i], r, err);
+	}
 	return r < 0 ? r : umbra_watch_tick(&c->s->watch, NULL, err);
 }
 
@@ -294,6 +231,7 @@ static int created(struct creation *c, struct umbra_error *err)
 	r = umbra_catalog_update(umbra_engine_catalog(c->s->engine), c->set, err);
 	if (r < 0)
 		c->set->state = UMBRA_SET_PREPARING;
+	umbra_fault("create.created"); /* too late to fail */
 	return r;
 }
 

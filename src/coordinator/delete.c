@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/delete.h"
 
+#include "common/fault.h"
 #include "coordinator/reconcile.h"
 
 static int load_all(struct umbra_session *s, const char *const *ids, size_t n,
@@ -55,12 +56,16 @@ int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, stru
 	size_t i;
 	int r = load_all(s, ids, n, &list, err);
 
-	for (i = 0; r == 0 && i < list.n; i++)
+	for (i = 0; r == 0 && i < list.n; i++) {
 		r = umbra_mark_deleting(s, list.sets[i], err);
+		if (r == 0)
+			r = umbra_fault_fail("delete.marked", err);
+	}
 	if (r < 0)
 		return r;
 	if (umbra_session_announce(s) > 0)
 		umbra_session_warn(s, "what is deleted is still being read through a mounted tree: "
 				      "its space is free when that has ended");
-	return remove_all(s, &list, err);
+	r = umbra_fault_fail("delete.announced", err);
+	return r < 0 ? r : remove_all(s, &list, err);
 }

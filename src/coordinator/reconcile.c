@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/fault.h"
 #include "snapshot/reserve.h"
 
 static int no_provider(const struct umbra_shadow *shadow, struct umbra_error *err)
@@ -40,7 +41,10 @@ static int forget(struct umbra_session *s, const struct umbra_set *set, struct u
 	struct umbra_catalog *catalog = umbra_engine_catalog(s->engine);
 	int r = umbra_catalog_remove(catalog, &set->id, err);
 
-	return more_room(s, r) ? umbra_catalog_remove(catalog, &set->id, err) : r;
+	if (more_room(s, r))
+		r = umbra_catalog_remove(catalog, &set->id, err);
+	umbra_fault("set.forgotten"); /* too late to fail */
+	return r;
 }
 
 int umbra_mark_deleting(struct umbra_session *s, const struct umbra_set *set,
@@ -65,6 +69,8 @@ int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
 	for (i = set->n_shadows; i-- > 0;) {
 		one = members ? members[i].provider->abort(&members[i], r ? NULL : err)
 			      : abort_member(s, set, set->shadows[i], r ? NULL : err);
+		if (one == 0)
+			one = umbra_fault_fail("undo.aborted", r ? NULL : err);
 		if (one < 0 && r == 0)
 			r = one;
 	}
@@ -85,6 +91,8 @@ int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struc
 		p = umbra_provider_find(set->shadows[i]->provider);
 		r = p ? p->remove(umbra_engine_state_fd(s->engine), set->shadows[i], &s->watch, err)
 		      : no_provider(set->shadows[i], err);
+		if (r == 0)
+			r = umbra_fault_fail("delete.removed", err);
 		if (r < 0)
 			return umbra_wrap(err, r, "deleting shadow copy '%s' of '%s'",
 					  set->shadows[i]->id.s, set->shadows[i]->path);

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "coordinator/client.h"
 #include "coordinator/plan.h"
@@ -204,6 +205,122 @@ Test(coordinator, a_kill_anywhere_is_undone_by_the_next_start)
 		cr_assert_eq(check(false, &err), 0, "%s", err.text);
 		cr_assert_eq(count_sets(), 0);
 		cr_assert_eq(entries("fake"), 0);
+	}
+}
+
+/* What these programs list under UMBRA_TEST_FAULT=list, of one object. */
+static size_t fault_points(const char *object, char points[][64], size_t max)
+{
+	_cleanup_fclose_ FILE *f = tmpfile();
+	size_t n = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		dup2(fileno(f), STDOUT_FILENO);
+		setenv("UMBRA_TEST_FAULT", "list", 1);
+		umbra_fault_init();
+	}
+	waitpid(pid, NULL, 0);
+	rewind(f);
+	while (n < max && fscanf(f, "%63s", points[n]) == 1)
+		n += strncmp(points[n], object, strlen(object)) == 0;
+	return n;
+}
+
+static void break_at(const char *point, const char *how)
+{
+	_cleanup_free_ char *value = umbra_asprintf("%s:%s", point, how);
+
+	setenv("UMBRA_TEST_FAULT", value, 1);
+}
+
+/* Every named point of a creation, first and second volume. */
+Test(coordinator, a_kill_at_any_point_is_undone_by_the_next_start)
+{
+	static const char *const how[] = {"kill", "kill:2"};
+	size_t n, i, created;
+	struct umbra_id id;
+	char points[40][64];
+
+	n = fault_points("create.", points, UMBRA_ARRAY_SIZE(points));
+	cr_assert_geq(n, 8);
+	for (i = 0; i < n * 2; i++) {
+		struct umbra_error err = {0};
+
+		created = count_sets();
+		break_at(points[i / 2], how[i & 1]);
+		if (create(&id, &err) == 0) {
+			cr_assert_eq(i & 1, 1, "%s is never passed", points[i / 2]);
+			created++;
+		}
+		unsetenv("UMBRA_TEST_FAULT");
+		if (strcmp(points[i / 2], "create.created") == 0 && !(i & 1))
+			created++; /* it was */
+		cr_assert_eq(check(false, &err), 0, "%s: %s", points[i / 2], err.text);
+		cr_assert_eq(count_sets(), created, "%s", points[i / 2]);
+		cr_assert_eq(entries("fake"), created * 2, "%s", points[i / 2]);
+	}
+}
+
+Test(coordinator, a_failure_at_any_point_undoes_the_set)
+{
+	char points[40][64];
+	struct umbra_id id;
+	size_t n, i;
+
+	n = fault_points("create.", points, UMBRA_ARRAY_SIZE(points));
+	for (i = 0; i < n; i++) {
+		struct umbra_error err = {0};
+
+		if (strcmp(points[i], "create.created") == 0)
+			continue; /* it exists */
+		break_at(points[i], "fail");
+		cr_assert_eq(create(&id, &err), -EIO, "%s", points[i]);
+		cr_assert(strstr(err.text, points[i]), "%s", err.text);
+		unsetenv("UMBRA_TEST_FAULT");
+		cr_assert_eq(count_sets(), 0, "%s", points[i]);
+		cr_assert_eq(entries("fake"), 0, "%s", points[i]);
+	}
+}
+
+Test(coordinator, an_undoing_that_is_killed_goes_on)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	for (int i = 0; i < 2; i++) {
+		setenv("UMBRA_TEST_FAULT",
+		       i ? "create.finished:fail,undo.aborted:kill:2"
+			 : "create.finished:fail,undo.aborted:kill",
+		       1);
+		cr_assert_lt(create(&id, &err), 0);
+		cr_assert(strstr(err.text, "killed by signal 9"), "%s", err.text);
+		unsetenv("UMBRA_TEST_FAULT");
+		cr_assert_eq(check(false, &err), 0, "%s", err.text);
+		cr_assert_eq(count_sets(), 0);
+		cr_assert_eq(entries("fake"), 0);
+	}
+}
+
+Test(coordinator, a_deletion_killed_at_any_point_goes_on_or_never_began)
+{
+	char points[40][64];
+	struct umbra_id id;
+	size_t n, i;
+
+	n = fault_points("delete.", points, UMBRA_ARRAY_SIZE(points));
+	cr_assert_geq(n, 3);
+	strcpy(points[n++], "set.forgotten");
+	for (i = 0; i < n; i++) {
+		struct umbra_error err = {0};
+
+		cr_assert_eq(create(&id, &err), 0, "%s", err.text);
+		break_at(points[i], "kill");
+		cr_assert_lt(delete (&id, &err), 0, "%s", points[i]);
+		unsetenv("UMBRA_TEST_FAULT");
+		cr_assert_eq(check(false, &err), 0, "%s: %s", points[i], err.text);
+		cr_assert_eq(count_sets(), 0, "%s", points[i]);
+		cr_assert_eq(entries("fake"), 0, "%s", points[i]);
 	}
 }
 
