@@ -14,6 +14,7 @@ struct search {
 	struct umbra_view *live_view;
 	struct umbra_node live; /* fd -1: there is none */
 	struct stat same;       /* the copy that was last seen to be as the live file */
+	const struct umbra_set *newest_same;
 	struct umbra_versions found;
 };
 
@@ -139,6 +140,36 @@ static void damaged(struct search *s, const struct umbra_set *set, struct umbra_
 		s->warn(s->arg, why);
 }
 
+/*
+ * Visits the sets that cover the path, newest first, until a visit returns 1: then *out is that
+ * set. 0: none did. A copy that cannot be read is told, and passed by.
+ */
+static int walk(struct search *s, const struct umbra_set_list *sets,
+		int (*visit)(struct search *s, const struct umbra_set *set,
+			     struct umbra_error *why),
+		const struct umbra_set **out, struct umbra_error *err)
+{
+	struct umbra_error why = {0};
+	size_t i;
+	int r;
+
+	for (i = sets->n; i-- > 0;) {
+		if (!umbra_set_covering(sets->sets[i], s->path))
+			continue;
+		s->found.covering++;
+		r = visit(s, sets->sets[i], &why);
+		if (r == -ENOMEM)
+			return umbra_oom(err);
+		if (r < 0)
+			damaged(s, sets->sets[i], &why);
+		if (r > 0) {
+			*out = sets->sets[i];
+			return 1;
+		}
+	}
+	return 0;
+}
+
 static int start(struct search *s, struct umbra_error *err)
 {
 	int r;
@@ -172,22 +203,12 @@ int umbra_versions_find(const struct umbra_opener *opener, const struct umbra_se
 						    .warn = warn,
 						    .arg = arg,
 						    .live = UMBRA_NODE_NONE};
-	struct umbra_error why = {0};
-	size_t i;
 	int r = start(&s, err);
 
+	if (r == 0)
+		r = walk(&s, sets, look_in, NULL, err);
 	if (r < 0)
 		return r;
-	for (i = sets->n; i-- > 0;) {
-		if (!umbra_set_covering(sets->sets[i], path))
-			continue;
-		s.found.covering++;
-		r = look_in(&s, sets->sets[i], &why);
-		if (r == -ENOMEM)
-			return umbra_oom(err);
-		if (r < 0)
-			damaged(&s, sets->sets[i], &why);
-	}
 	*out = s.found;
 	s.found = (struct umbra_versions){0};
 	return 0;
@@ -229,45 +250,36 @@ int umbra_versions_absent(const struct umbra_set_list *sets, const char *path, s
 			  "no shadow copy set covers '%s' (see 'umbra list')", path);
 }
 
+static int has_it(struct search *s, const struct umbra_set *set, struct umbra_error *why)
+{
+	_cleanup_view_ struct umbra_view *view = NULL;
+	_cleanup_node_ struct umbra_node node = UMBRA_NODE_NONE;
+
+	return open_in(s, set, &view, &node, why);
+}
+
 int umbra_versions_newest(const struct umbra_opener *opener, const struct umbra_set_list *sets,
 			  const char *path, umbra_warn_fn warn, void *arg,
 			  const struct umbra_set **out, struct umbra_error *err)
 {
 	_cleanup_(search_finish) struct search s = {
 		.opener = opener, .path = path, .warn = warn, .arg = arg, .live = UMBRA_NODE_NONE};
-	struct umbra_error why = {0};
-	size_t i;
-	int r;
+	int r = walk(&s, sets, has_it, out, err);
 
-	for (i = sets->n; i-- > 0;) {
-		_cleanup_view_ struct umbra_view *view = NULL;
-		_cleanup_node_ struct umbra_node node = UMBRA_NODE_NONE;
-
-		if (!umbra_set_covering(sets->sets[i], path))
-			continue;
-		s.found.covering++;
-		r = open_in(&s, sets->sets[i], &view, &node, &why);
-		if (r > 0) {
-			*out = sets->sets[i];
-			return 0;
-		}
-		if (r < 0)
-			damaged(&s, sets->sets[i], &why);
-	}
+	if (r != 0)
+		return r < 0 ? r : 0;
 	return umbra_versions_absent(sets, path, s.found.covering, s.found.damaged, err);
 }
 
-/* 1: this one differs from the live file. 0: it is the same. 2: it does not have it. */
-static int choose_here(struct search *s, const struct umbra_set *set, struct umbra_error *why)
+/* Has it the file, and not as it is live? */
+static int differs_from_live(struct search *s, const struct umbra_set *set, struct umbra_error *why)
 {
 	_cleanup_view_ struct umbra_view *view = NULL;
 	_cleanup_node_ struct umbra_node node = UMBRA_NODE_NONE;
 	int r = open_in(s, set, &view, &node, why);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
-	if (r == 0)
-		return 2;
 	if (s->live.fd < 0 || S_ISDIR(node.st.st_mode) ||
 	    (node.st.st_mode & S_IFMT) != (s->live.st.st_mode & S_IFMT))
 		return 1;
@@ -275,12 +287,14 @@ static int choose_here(struct search *s, const struct umbra_set *set, struct umb
 	    s->same.st_ino == node.ino)
 		return 0;
 	r = umbra_compare_content(&node, &s->live, s->path, why);
-	if (r > 0) {
-		s->same = node.st;
-		s->same.st_dev = node.dev;
-		s->same.st_ino = node.ino;
-	}
-	return r < 0 ? r : !r;
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	s->same = node.st;
+	s->same.st_dev = node.dev;
+	s->same.st_ino = node.ino;
+	if (!s->newest_same)
+		s->newest_same = set;
+	return 0;
 }
 
 int umbra_versions_choose(const struct umbra_opener *opener, const struct umbra_set_list *sets,
@@ -289,30 +303,14 @@ int umbra_versions_choose(const struct umbra_opener *opener, const struct umbra_
 {
 	_cleanup_(search_finish) struct search s = {
 		.opener = opener, .path = path, .warn = warn, .arg = arg, .live = UMBRA_NODE_NONE};
-	const struct umbra_set *same = NULL;
-	struct umbra_error why = {0};
-	size_t i;
 	int r = start(&s, err);
 
-	if (r < 0)
+	if (r == 0)
+		r = walk(&s, sets, differs_from_live, out, err);
+	if (r != 0)
 		return r;
-	for (i = sets->n; i-- > 0;) {
-		if (!umbra_set_covering(sets->sets[i], path))
-			continue;
-		s.found.covering++;
-		r = choose_here(&s, sets->sets[i], &why);
-		if (r == 1) {
-			*out = sets->sets[i];
-			return 1;
-		}
-		if (r == 0 && !same)
-			same = sets->sets[i];
-		if (r < 0)
-			damaged(&s, sets->sets[i], &why);
-	}
-	if (same) {
-		*out = same;
-		return 2;
-	}
-	return umbra_versions_absent(sets, path, s.found.covering, s.found.damaged, err);
+	if (!s.newest_same)
+		return umbra_versions_absent(sets, path, s.found.covering, s.found.damaged, err);
+	*out = s.newest_same;
+	return 2;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/lookup.h"
 #include "cli/output.h"
 #include "cli/pager.h"
 #include "cli/paths.h"
@@ -20,12 +21,6 @@ struct call {
 	json_t *changes; /* NULL: print lines */
 	size_t n;
 };
-
-static void warn_versions(void *arg, const struct umbra_error *why)
-{
-	(void)arg;
-	umbra_log_warning("%s", why->text);
-}
 
 static void warn(struct umbra_difference *d, const struct umbra_error *why)
 {
@@ -184,18 +179,17 @@ static int compare(struct call *c, struct umbra_error *err)
 }
 
 /* The set that a word names, or, without one, the one to compare the live file with. */
-static int find_from(const struct umbra_opener *opener, const struct umbra_set_list *sets,
-		     const struct call *c, const char *word, bool to_live,
-		     const struct umbra_set **out, struct umbra_error *err)
+static int find_from(const struct umbra_lookup *l, const struct call *c, const char *word,
+		     bool to_live, const struct umbra_set **out, struct umbra_error *err)
 {
 	int r;
 
 	if (word)
-		return umbra_set_list_find(sets, word, out, err);
+		return umbra_set_list_find(&l->sets, word, out, err);
 	if (!to_live)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "--to SET needs --from SET (see 'umbra diff --help')");
-	r = umbra_versions_choose(opener, sets, c->path, warn_versions, NULL, out, err);
+	r = umbra_versions_choose(&l->opener, &l->sets, c->path, umbra_lookup_warn, NULL, out, err);
 	return r < 0 ? r : 0;
 }
 
@@ -240,40 +234,33 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 		   *to_word = umbra_args_value(args, "to");
 	struct call c = {.d = {.change = on_change, .warn = warn, .how = UMBRA_COMPARE_QUICK}};
 	_cleanup_json_ json_t *changes = cli->json ? json_array() : NULL;
-	_cleanup_set_list_ struct umbra_set_list sets = {0};
 	const struct umbra_set *from = NULL, *to = NULL;
-	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_lookup_ struct umbra_lookup l = {0};
 	_cleanup_free_ char *path = NULL;
 	char token[UMBRA_TOKEN_LEN + 1] = "";
-	struct umbra_opener opener;
-	int r;
+	int r = umbra_lookup_begin(&l, cli, err);
 
-	umbra_raise_nofile();
-	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, err);
 	if (r == 0)
-		r = umbra_cli_path_in(e, args->words[0], &path, token, err);
-	if (r == 0)
-		r = umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &sets, err);
+		r = umbra_cli_path_in(l.engine, args->words[0], &path, token, err);
 	if (r < 0)
 		return r;
 	c.path = path;
 	c.changes = changes;
 	if (umbra_args_has(args, "exact"))
 		c.d.how = UMBRA_COMPARE_EXACT;
-	opener = umbra_engine_opener(e);
 	if (!from_word && *token)
 		from_word = token;
 	if (to_word)
-		r = umbra_set_list_find(&sets, to_word, &to, err);
+		r = umbra_set_list_find(&l.sets, to_word, &to, err);
 	if (r < 0)
 		return r;
-	r = find_from(&opener, &sets, &c, from_word, !to, &from, err);
+	r = find_from(&l, &c, from_word, !to, &from, err);
 	if (r < 0)
 		return r;
 	r = check_covers(from, path, err);
 	if (r == 0 && to)
 		r = check_covers(to, path, err);
-	return r < 0 ? r : with_views(&c, &opener, from, to, err);
+	return r < 0 ? r : with_views(&c, &l.opener, from, to, err);
 }
 
 static const struct umbra_option options[] = {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "cli/command.h"
+#include "cli/lookup.h"
 #include "cli/observe.h"
 #include "cli/output.h"
 #include "cli/paths.h"
@@ -16,9 +17,7 @@
 struct call {
 	struct umbra_restore r; /* first; of the set at hand */
 	const struct umbra_args *args;
-	struct umbra_engine *e;
-	struct umbra_opener opener;
-	struct umbra_set_list sets;
+	struct umbra_lookup l;
 	struct umbra_terminal terminal;
 	const char *from; /* --from, or NULL */
 	char *to;         /* absolute, or NULL */
@@ -57,12 +56,6 @@ static void on_done(struct umbra_restore *r, enum umbra_restored what, const cha
 static void on_warning(struct umbra_restore *r, const struct umbra_error *why)
 {
 	(void)r;
-	umbra_log_warning("%s", why->text);
-}
-
-static void on_damage(void *arg, const struct umbra_error *why)
-{
-	(void)arg;
 	umbra_log_warning("%s", why->text);
 }
 
@@ -128,12 +121,13 @@ static int choose(struct call *c, const char *path, const char *token, bool *by_
 
 	*by_default = !name;
 	if (name)
-		r = umbra_set_list_find(&c->sets, name, &set, err);
+		r = umbra_set_list_find(&c->l.sets, name, &set, err);
 	else
-		r = umbra_versions_newest(&c->opener, &c->sets, path, on_damage, NULL, &set, err);
+		r = umbra_versions_newest(&c->l.opener, &c->l.sets, path, umbra_lookup_warn, NULL,
+					  &set, err);
 	if (r < 0)
 		return r;
-	return umbra_catalog_load_one(umbra_engine_catalog(c->e), set->id.s, out, err);
+	return umbra_catalog_load_one(umbra_engine_catalog(c->l.engine), set->id.s, out, err);
 }
 
 static char *destination(const struct call *c, const char *path)
@@ -147,11 +141,11 @@ static char *destination(const struct call *c, const char *path)
 
 static int refuse_own(const struct call *c, const char *dest, struct umbra_error *err)
 {
-	if (!umbra_engine_owns(c->e, dest))
+	if (!umbra_engine_owns(c->l.engine, dest))
 		return 0;
 	return umbra_fail(err, UMBRA_E_PERMISSION, EPERM,
 			  "nothing is restored into umbra's state directory '%s'",
-			  umbra_engine_state_dir(c->e));
+			  umbra_engine_state_dir(c->l.engine));
 }
 
 /* One thing, which was there just as in the copy. */
@@ -168,7 +162,7 @@ static int tell_nothing(struct call *c, const char *path, const struct umbra_set
 	_cleanup_free_ char *shown = umbra_text_printable_dup(path);
 	const struct umbra_set *other = NULL;
 	char token[UMBRA_TOKEN_LEN + 1];
-	int r = umbra_versions_choose(&c->opener, &c->sets, path, NULL, NULL, &other, err);
+	int r = umbra_versions_choose(&c->l.opener, &c->l.sets, path, NULL, NULL, &other, err);
 
 	if (r < 0)
 		return r;
@@ -195,7 +189,7 @@ static int interrupted(const struct umbra_restore *r, const char *path, struct u
 static int restore(struct call *c, const struct umbra_set *set, const char *path, const char *dest,
 		   bool by_default, struct umbra_error *err)
 {
-	_cleanup_view_ struct umbra_view *view = umbra_view_of_set(&c->opener, set);
+	_cleanup_view_ struct umbra_view *view = umbra_view_of_set(&c->l.opener, set);
 	_cleanup_json_ json_t *actions = c->restored ? json_array() : NULL;
 	char token[UMBRA_TOKEN_LEN + 1];
 	int r;
@@ -203,7 +197,7 @@ static int restore(struct call *c, const struct umbra_set *set, const char *path
 	if (!view || (c->restored && !actions))
 		return umbra_oom(err);
 	c->r = (struct umbra_restore){.view = view,
-				      .state_dir = umbra_engine_state_dir(c->e),
+				      .state_dir = umbra_engine_state_dir(c->l.engine),
 				      .dry_run = umbra_args_has(c->args, "dry-run"),
 				      .done = on_done,
 				      .warn = on_warning,
@@ -230,7 +224,7 @@ static int one(struct call *c, const char *word, struct umbra_error *err)
 	_cleanup_set_ struct umbra_set *set = NULL;
 	char token[UMBRA_TOKEN_LEN + 1] = "";
 	bool by_default;
-	int r = umbra_cli_path_in(c->e, word, &path, token, err);
+	int r = umbra_cli_path_in(c->l.engine, word, &path, token, err);
 
 	if (r < 0)
 		return r;
@@ -278,20 +272,12 @@ static int each(struct call *c, struct umbra_error *err)
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
 {
 	_cleanup_json_ json_t *restored = cli->json ? json_array() : NULL;
-	_cleanup_engine_ struct umbra_engine *e = NULL;
 	struct call c = {
 		.args = args, .from = umbra_args_value(args, "from"), .restored = restored};
-	int r;
+	int r = umbra_lookup_begin(&c.l, cli, err);
 
-	umbra_raise_nofile();
-	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, err);
 	if (r == 0)
-		r = umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &c.sets, err);
-	if (r < 0)
-		return r;
-	c.e = e;
-	c.opener = umbra_engine_opener(e);
-	r = resolve_to(&c, umbra_args_value(args, "to"), err);
+		r = resolve_to(&c, umbra_args_value(args, "to"), err);
 	if (r == 0) {
 		umbra_terminal_init(&c.terminal);
 		r = each(&c, err);
@@ -299,7 +285,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	}
 	if (r == 0 && restored)
 		r = umbra_output_json(json_pack("{s:O}", "restored", restored), err);
-	umbra_set_list_finish(&c.sets);
+	umbra_lookup_finish(&c.l);
 	free(c.to);
 	return r < 0 ? r : c.failed > 0;
 }

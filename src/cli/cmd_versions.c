@@ -3,17 +3,11 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/lookup.h"
 #include "cli/output.h"
 #include "cli/paths.h"
-#include "common/log.h"
 #include "common/text.h"
 #include "snapshot/versions.h"
-
-static void warn(void *arg, const struct umbra_error *why)
-{
-	(void)arg;
-	umbra_log_warning("%s", why->text);
-}
 
 static json_t *tokens(const struct umbra_version *v)
 {
@@ -100,26 +94,21 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	unsigned int flags =
 		UMBRA_VERSIONS_LIVE | (umbra_args_has(args, "all") ? UMBRA_VERSIONS_ALL : 0);
 	_cleanup_versions_ struct umbra_versions versions = {0};
-	_cleanup_set_list_ struct umbra_set_list sets = {0};
-	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_lookup_ struct umbra_lookup l = {0};
 	_cleanup_free_ char *path = NULL;
 	char token[UMBRA_TOKEN_LEN + 1];
-	struct umbra_opener opener;
-	int r;
+	int r = umbra_lookup_begin(&l, cli, err);
 
-	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, err);
 	if (r == 0)
-		r = umbra_cli_path_in(e, args->words[0], &path, token, err);
+		r = umbra_cli_path_in(l.engine, args->words[0], &path, token, err);
 	if (r == 0)
-		r = umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &sets, err);
-	if (r < 0)
-		return r;
-	opener = umbra_engine_opener(e);
-	r = umbra_versions_find(&opener, &sets, path, flags, warn, NULL, &versions, err);
+		r = umbra_versions_find(&l.opener, &l.sets, path, flags, umbra_lookup_warn, NULL,
+					&versions, err);
 	if (r < 0)
 		return r;
 	if (versions.n == 0)
-		return umbra_versions_absent(&sets, path, versions.covering, versions.damaged, err);
+		return umbra_versions_absent(&l.sets, path, versions.covering, versions.damaged,
+					     err);
 	return cli->json ? as_json(&versions, path, err) : as_table(&versions, err);
 }
 
