@@ -80,6 +80,9 @@ struct umbra_provider {
 	const char *name;
 	const char *summary;    /* one line for `umbra providers` */
 	enum umbra_label label; /* what its copies are without writers */
+	/* What its volumes are, where that is lost when one is made again as a directory
+	 * ("subvolume"). Default: directories. */
+	const char *volume_kind;
 
 	/* Can it copy this volume? > 0: yes, the higher the better suited; 0: no. In err: why not
 	 * (shown by `umbra volumes` and when the user asked for this provider by name). */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "snapshot/compare.h"
+#include "snapshot/provider.h"
 #include "snapshot/restore_file.h"
 #include "snapshot/sys/attrs.h"
 
@@ -23,14 +24,31 @@ void umbra_restore_finish(struct umbra_restore *r)
 	umbra_relink_finish(&r->links);
 }
 
-static void done(struct umbra_restore *r, enum umbra_restored what, const char *path,
-		 const struct umbra_node *node)
+static void done_was(struct umbra_restore *r, enum umbra_restored what, const char *path,
+		     const struct umbra_node *node, const char *was)
 {
 	size_t *const counts[] = {&r->made, &r->replaced, &r->attrs, &r->skipped};
 
 	(*counts[what])++;
 	if (r->done)
-		r->done(r, what, path, node);
+		r->done(r, what, path, node, was);
+}
+
+static void done(struct umbra_restore *r, enum umbra_restored what, const char *path,
+		 const struct umbra_node *node)
+{
+	done_was(r, what, path, node, NULL);
+}
+
+/* What path is in the set, when a directory made anew is less than that. */
+static const char *volume_kind(const struct umbra_restore *r, const char *path)
+{
+	const struct umbra_shadow *shadow = umbra_set_covering(umbra_view_set(r->view), path);
+	const struct umbra_provider *p = shadow && strcmp(shadow->path, path) == 0
+						 ? umbra_provider_find(shadow->provider)
+						 : NULL;
+
+	return p ? p->volume_kind : NULL;
 }
 
 /* Would every other file fail for the same reason? */
@@ -172,12 +190,12 @@ static int finish_dir(struct umbra_restore *r, const struct umbra_node *node,
 
 static int make_dir(struct umbra_restore *r, const struct umbra_node *node,
 		    const struct umbra_target *parent, const char *name, const char *path,
-		    struct umbra_target *out, struct umbra_error *err)
+		    const char *was, struct umbra_target *out, struct umbra_error *err)
 {
 	struct umbra_restore scratch = {0};
 	int ret;
 
-	done(r, UMBRA_RESTORE_MADE, path, node);
+	done_was(r, UMBRA_RESTORE_MADE, path, node, was);
 	if (r->dry_run) {
 		*out = (struct umbra_target){.fd = -1, .path = strdup(path), .made = true};
 		return out->path ? 0 : umbra_oom(err);
@@ -224,7 +242,7 @@ static int one_dir(struct umbra_restore *r, const char *path, const struct umbra
 	if (ret < 0)
 		return ret;
 	if (live->fd < 0)
-		ret = make_dir(r, node, parent, name, dest, &target, err);
+		ret = make_dir(r, node, parent, name, dest, volume_kind(r, path), &target, err);
 	else
 		ret = umbra_target_open(parent, name, &target, err);
 	if (ret < 0)
@@ -316,7 +334,7 @@ static int make_parent(struct umbra_restore *r, const struct umbra_target *dir, 
 	if (ret < 0)
 		return ret;
 	if (ret > 0)
-		return make_dir(r, &node, dir, name, path, out, err);
+		return make_dir(r, &node, dir, name, path, volume_kind(r, path), out, err);
 	node.st.st_mode = S_IFDIR | 0755;
 	done(r, UMBRA_RESTORE_MADE, path, &node);
 	if (r->dry_run) {

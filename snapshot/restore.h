@@ -30,9 +30,13 @@ struct umbra_restore {
 	struct umbra_view *view; /* of the set; borrowed, like all before the results */
 	const char *state_dir;   /* or NULL */
 	bool dry_run;            /* look at everything, change nothing */
-	/* Called for everything done, or that would be done; path: where it goes. May be NULL. */
+	/*
+	 * Called for everything done, or that would be done; path: where it goes. was: what it is
+	 * not any more ("subvolume": a volume that is made again as a directory), or NULL. May be
+	 * NULL.
+	 */
 	void (*done)(struct umbra_restore *r, enum umbra_restored what, const char *path,
-		     const struct umbra_node *node);
+		     const struct umbra_node *node, const char *was);
 	/* Something could not be restored; the others are. May be NULL. */
 	void (*warn)(struct umbra_restore *r, const struct umbra_error *why);
 	/* Called often; nonzero: stop (-ECANCELED). May be NULL. */

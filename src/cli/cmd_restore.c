@@ -25,6 +25,10 @@ struct call {
 	json_t *restored; /* NULL: print lines */
 	json_t *actions;  /* of the path at hand; borrowed */
 	size_t failed;
+	/* Volumes that are plain directories now: how many, the first, what they were. */
+	size_t n_plain;
+	char *plain;
+	const char *was;
 };
 
 static const char *const action_names[] = {
@@ -35,21 +39,27 @@ static const char *const action_names[] = {
 };
 
 static void on_done(struct umbra_restore *r, enum umbra_restored what, const char *path,
-		    const struct umbra_node *node)
+		    const struct umbra_node *node, const char *was)
 {
 	_cleanup_free_ char *shown = NULL;
 	struct call *c = (struct call *)r;
 	_cleanup_json_ json_t *action = NULL;
 
+	if (was && c->n_plain++ == 0)
+		c->plain = strdup(path);
+	if (was)
+		c->was = was;
 	if (!c->actions) {
 		shown = umbra_text_printable_dup(path);
-		printf("%-10s %s%s\n", action_names[what], shown ? shown : "?",
-		       S_ISDIR(node->st.st_mode) ? "/" : "");
+		printf("%-10s %s%s%s%s%s\n", action_names[what], shown ? shown : "?",
+		       S_ISDIR(node->st.st_mode) ? "/" : "", was ? " (was a " : "", was ? was : "",
+		       was ? ")" : "");
 		return;
 	}
 	action = json_pack("{s:s,s:s}", "action", action_names[what], "type",
 			   umbra_type_name(node->st.st_mode));
-	if (action && umbra_doc_set_path(action, "path", path) == 0)
+	if (action && umbra_doc_set_path(action, "path", path) == 0 &&
+	    (!was || umbra_doc_set_string(action, "was", was) == 0))
 		json_array_append(c->actions, action);
 }
 
@@ -109,6 +119,19 @@ static void tell_lost(const struct umbra_restore *r)
 	umbra_log_warning("%zu restored files could not be given all their attributes back (%s): "
 			  "only root may, or the filesystem does not have them",
 			  r->incomplete, umbra_restore_lost(r, names, sizeof(names)));
+}
+
+static void tell_plain(const struct call *c)
+{
+	char more[48] = "";
+
+	if (c->n_plain == 0 || !c->plain)
+		return;
+	if (c->n_plain > 1)
+		snprintf(more, sizeof(more), " and %zu more", c->n_plain - 1);
+	umbra_log_warning("'%s'%s: a %s in the set, a plain directory now; to have a %s "
+			  "again, make an empty one there before restoring",
+			  c->plain, more, c->was, c->was);
 }
 
 /* The full set to restore path from. *by_default: nobody said which. */
@@ -282,11 +305,13 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 		umbra_terminal_init(&c.terminal);
 		r = each(&c, err);
 		umbra_terminal_finish(&c.terminal);
+		tell_plain(&c);
 	}
 	if (r == 0 && restored)
 		r = umbra_output_json(json_pack("{s:O}", "restored", restored), err);
 	umbra_lookup_finish(&c.l);
 	free(c.to);
+	free(c.plain);
 	return r < 0 ? r : c.failed > 0;
 }
 

@@ -69,6 +69,35 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	[ -z "$(leftovers)" ]
 }
 
+@test "restore: a subvolume comes back as a directory, which is said; an empty one is filled" {
+	make_btrfs "$D"
+	btrfs -q subvolume create "$D/sub"
+	btrfs -q subvolume create "$D/sub/deep"
+	mkdir "$D/plain"
+	echo content | tee "$D/sub/f" "$D/sub/deep/g" >"$D/plain/h"
+	create_at 1000000000
+	rm -r "$D/plain"
+	btrfs -q subvolume delete "$D/sub/deep" "$D/sub"
+	run umbra restore -n "$D"
+	assert_ok
+	[[ $output == *"made       $D/sub/ (was a subvolume)"* ]]
+	run umbra restore --json "$D"
+	assert_ok
+	[[ $output == *"warning: '$D/sub' and 1 more: a subvolume in the set, a plain directory now"* ]]
+	jq -e '[.restored[].actions[] | select(.was == "subvolume").path] == [$a, $b]' \
+		--arg a "$D/sub" --arg b "$D/sub/deep" < <(grep '^{' <<<"$output")
+	[ "$(cat "$D/sub/deep/g")" = content ]
+	rm -r "$D/sub"
+	btrfs -q subvolume create "$D/sub"
+	btrfs -q subvolume create "$D/sub/deep"
+	run umbra restore "$D/sub"
+	assert_ok
+	[[ $output != *'was a'* && $output != *warning* ]]
+	btrfs subvolume show "$D/sub/deep" >/dev/null
+	[ "$(cat "$D/sub/deep/g")" = content ]
+	umbra delete latest
+}
+
 @test "restore: a deleted tree from btrfs shares its blocks" {
 	make_btrfs "$D"
 	mkdir "$D/d"

@@ -36,6 +36,7 @@ const struct umbra_provider umbra_provider_btrfs = {
 	.name = "btrfs",
 	.summary = "read-only snapshots of btrfs subvolumes",
 	.label = UMBRA_LABEL_CRASH,
+	.volume_kind = "subvolume",
 	.probe = probe,
 	.resolve = umbra_btrfs_resolve,
 	.prepare = umbra_btrfs_prepare,
