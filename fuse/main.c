@@ -141,6 +141,10 @@ static int serve_session(struct fuse_session *se, struct umbra_mount *m,
 				  fuse_said[0] ? fuse_said : "see the message above");
 	d->se = se;
 	d->dev = umbra_mountpoint_device(dir);
+	/* Not before: in systemd's process group, and no other, an automount's place can be
+	 * reached while it is being mounted on. */
+	if (d->status_fd >= 0)
+		setsid();
 	r = umbra_service_start(service, m->tree, se, d->dev, err);
 	if (r == 0) {
 		fuse_session_loop_mt(se, &config);
@@ -242,7 +246,7 @@ static int start(const struct umbra_mount_options *o, const char *state_dir, con
 	}
 	close(fds[0]);
 	d.status_fd = fds[1];
-	if (setsid() < 0 || chdir("/") < 0)
+	if (chdir("/") < 0)
 		return 1;
 	return serve(o, state_dir, dir, &d);
 }

@@ -35,6 +35,16 @@ static bool is_tree(struct libmnt_fs *fs)
 	return type && strcmp(type, UMBRA_MOUNTS_FSTYPE) == 0;
 }
 
+/* A place that something is to be mounted on when it is first used (systemd.automount(5)). That of
+ * an indirect map is a directory of such places. */
+static bool is_automount(struct libmnt_fs *fs)
+{
+	const char *type = mnt_fs_get_fstype(fs);
+
+	return type && strcmp(type, "autofs") == 0 &&
+	       mnt_fs_get_option(fs, "direct", NULL, NULL) == 0;
+}
+
 /* Is the daemon of the tree on path there? 0: it answers; -ENOTCONN: it died; -ETIMEDOUT. Asked in
  * a process of its own: one that waits for an answer perhaps cannot even be killed. */
 static int ask_daemon(const char *path)
@@ -113,8 +123,10 @@ static int refuse_mounted(const char *path, struct libmnt_fs *fs, const char *st
 			  path, source);
 }
 
-/* 1: a dead tree was there and is no more, look again. */
-static int check_mounts(const char *path, const char *state_dir, struct umbra_error *err)
+/* 1: a dead tree was there and is no more, look again. *automount: it is made for being mounted on.
+ */
+static int check_mounts(const char *path, const char *state_dir, bool *automount,
+			struct umbra_error *err)
 {
 	_cleanup_(free_iter) struct libmnt_iter *it = mnt_new_iter(MNT_ITER_BACKWARD);
 	_cleanup_(unref_table) struct libmnt_table *tb =
@@ -126,10 +138,15 @@ static int check_mounts(const char *path, const char *state_dir, struct umbra_er
 	if (!tb || !it)
 		return umbra_fail(err, UMBRA_E_INTERNAL, EIO,
 				  "cannot read /proc/self/mountinfo: is /proc mounted?");
+	*automount = false;
 	while (mnt_table_next_fs(tb, it, &fs) == 0) { /* the last is on top */
 		target = mnt_fs_get_target(fs);
-		if (!target)
+		if (!target || (*automount && strcmp(target, path) == 0))
 			continue;
+		if (strcmp(target, path) == 0 && is_automount(fs)) {
+			*automount = true;
+			continue;
+		}
 		if (strcmp(target, path) == 0 && strcmp(path, "/") != 0) {
 			r = is_tree(fs) ? ask_daemon(path) : 0;
 			if (r != -ENOTCONN)
@@ -203,12 +220,13 @@ int umbra_mountpoint_check(const char *dir, const char *state_dir, bool nonempty
 			   struct umbra_error *err)
 {
 	_cleanup_free_ char *path = NULL, *followed = NULL;
+	bool automount = false;
 	struct stat st;
 	int r = umbra_absolute_name(dir, &path);
 
 	if (r < 0)
 		return missing(dir, r, err);
-	while ((r = check_mounts(path, state_dir, err)) > 0)
+	while ((r = check_mounts(path, state_dir, &automount, err)) > 0)
 		;
 	if (r < 0)
 		return r;
@@ -222,7 +240,8 @@ int umbra_mountpoint_check(const char *dir, const char *state_dir, bool nonempty
 	if (!S_ISDIR(st.st_mode))
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOTDIR, "'%s' is not a directory", dir);
 	r = check_state(path, state_dir, err);
-	if (r == 0 && !nonempty)
+	/* Who looks into it now waits for what is being mounted: for us. */
+	if (r == 0 && !nonempty && !automount)
 		r = check_empty(path, err);
 	if (r < 0)
 		return r;

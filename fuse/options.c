@@ -90,6 +90,11 @@ static int take(struct umbra_mount_options *o, const char *word, bool sloppy,
 				  "option '%s': the tree of shadow copies is always nosuid and "
 				  "nodev",
 				  word);
+	if (strcmp(word, "remount") == 0)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+				  "a tree of shadow copies cannot be remounted, it always is "
+				  "read-only: to give it other options unmount it ('umbra umount') "
+				  "and mount it again");
 	if (sloppy)
 		return 0;
 	return umbra_fail(err, UMBRA_E_USAGE, EINVAL,

@@ -407,6 +407,8 @@ use() {
 	run mount.umbra umbra "$T/mnt" -o 'context=a\,suid\,dev'
 	assert_error 2 "cannot have a comma"
 	mount.umbra umbra "$T/mnt" -s -o bogus
+	run mount.umbra "$UMBRA_STATE" "$T/mnt" -s -o remount,rw
+	assert_error 1 "cannot be remounted.*unmount it"
 	umbra_gone
 	run mount.umbra umbra
 	assert_error 2 "give what to mount"
@@ -488,7 +490,9 @@ by_default() { as_user env -u UMBRA_STATE "$@"; }
 	[ ! -e /sbin/mount.umbra ] || unable "/sbin/mount.umbra is there already"
 	printf '#!/bin/sh\nexec %q "$@"\n' "$UMBRA_RUN/bin/mount.umbra" >"$T/helper"
 	chmod 755 "$T/helper"
+	[ ! -e /sbin/mount.fuse.umbra ] || unable "/sbin/mount.fuse.umbra is there already"
 	ln -s "$T/helper" /sbin/mount.umbra
+	ln -s "$T/helper" /sbin/mount.fuse.umbra
 	timeout 20 mount -t umbra "$UMBRA_STATE" "$T/mnt" 3>&- 4>&- || FAILED=1
 	cat "$T/mnt/latest$T/data/a" || FAILED=1
 	umount "$T/mnt" || FAILED=1
@@ -507,12 +511,61 @@ by_default() { as_user env -u UMBRA_STATE "$@"; }
 	# A word that mount(8) keeps for itself, as "private", would never arrive.
 	timeout 20 mount -t umbra -o noothers "$UMBRA_STATE" "$T/mnt" 3>&- 4>&- || FAILED=1
 	findmnt -no FS-OPTIONS "$T/mnt" | grep -w allow_other && FAILED=1
+	# With the type of the table of mounts; with that of fstab.
+	for line in "" "$UMBRA_STATE $T/mnt umbra nofail 0 0"; do
+		echo "$line" >"$T/fstab"
+		timeout 20 mount -T "$T/fstab" -o remount,noexec "$T/mnt" 2>"$T/said" && FAILED=1
+		grep "cannot be remounted" "$T/said" || FAILED=1
+	done
+	findmnt -no OPTIONS "$T/mnt" | grep noexec && FAILED=1
 	umount "$T/mnt" || FAILED=1
 	run timeout 20 mount -t umbra -o bogus "$UMBRA_STATE" "$T/mnt"
-	rm /sbin/mount.umbra
+	rm /sbin/mount.umbra /sbin/mount.fuse.umbra
 	[ "$status" != 0 ]
 	[[ $output == *"no mount option 'bogus'"* ]]
 	[ -z "${FAILED:-}" ]
+}
+
+# What systemd does for x-systemd.automount: DIR is mounted on by COMMAND when it is first used.
+automounter() {
+	timeout 60 python3 - "$@" <<'PY'
+import ctypes, fcntl, os, struct, subprocess, sys
+where, command = sys.argv[1], sys.argv[2:]
+READY, FAIL = 0x9360, 0x9361
+r, w = os.pipe()
+os.setpgid(0, 0)
+libc = ctypes.CDLL(None, use_errno=True)
+options = "fd=%d,pgrp=%d,minproto=5,maxproto=5,direct" % (w, os.getpgrp())
+if libc.mount(b"systemd-1", where.encode(), b"autofs", 0, options.encode()) != 0:
+    sys.exit("mounting autofs: " + os.strerror(ctypes.get_errno()))
+fd = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+os.close(w)
+token = struct.unpack_from("3I", os.read(r, 4096))[2]
+done = subprocess.run(command, timeout=20)
+fcntl.ioctl(fd, FAIL if done.returncode else READY, token)
+PY
+}
+
+@test "an automount mounts the tree when it is first used" {
+	require_root
+	require_fuse
+	grep -qw autofs /proc/filesystems || unable "no autofs in this kernel"
+	tree
+	automounter "$T/mnt" "$UMBRA_RUN/bin/mount.umbra" "$UMBRA_STATE" "$T/mnt" -n \
+		-o rw,x-systemd.automount 3>&- 4>&- &
+	eventually grep -q " $T/mnt autofs " /proc/mounts
+	[ "$(timeout 20 cat "$T/mnt/latest$T/data/a")" = one ]
+	wait $!
+	[ "$(findmnt -no FSTYPE "$T/mnt" | tr '\n' ' ')" = "autofs fuse.umbra " ]
+	run umbra mount "$T/mnt"
+	assert_error 1 "the shadow copies are mounted on '$T/mnt' already"
+	umbra umount "$T/mnt"
+	[ "$(findmnt -no FSTYPE "$T/mnt")" = autofs ]
+	# By hand: it is not looked into, which nobody would answer any more.
+	umbra mount "$T/mnt"
+	[ "$(cat "$T/mnt/latest$T/data/a")" = one ]
+	umbra umount "$T/mnt"
+	umount "$T/mnt"
 }
 
 @test "a killed daemon: an error, then unmounted or mounted again" {
