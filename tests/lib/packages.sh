@@ -6,14 +6,14 @@
 
 apt_build=(gcc libc6-dev meson ninja-build pkg-config python3 scdoc
 	libblkid-dev libbtrfsutil-dev libfuse3-dev libjansson-dev libmount-dev
-	libsqlite3-dev uuid-dev)
+	libsqlite3-dev uuid-dev zlib1g-dev)
 apt_run=(acl attr btrfs-progs diffutils e2fsprogs fuse3 jq mount passwd rsync util-linux)
 apt_check=(bash-completion bats bindfs clang clang-format clang-tidy cppcheck fish libcap2-bin
 	libclang-rt-dev libcriterion-dev patch procps shellcheck squashfs-tools valgrind xfsprogs zsh)
 
 dnf_build=(gcc glibc-devel meson ninja-build pkgconf-pkg-config python3 scdoc
 	btrfs-progs-devel fuse3-devel jansson-devel libblkid-devel libmount-devel
-	libuuid-devel sqlite-devel)
+	libuuid-devel sqlite-devel zlib-devel)
 dnf_run=(acl attr btrfs-progs diffutils e2fsprogs fuse3 jq rsync shadow-utils util-linux)
 dnf_check=(bash-completion bats bindfs clang clang-tools-extra compiler-rt cppcheck criterion-devel fish
 	libasan libcap libubsan patch procps-ng ShellCheck squashfs-tools
