@@ -166,7 +166,17 @@ static int free_second(struct umbra_catalog *c, int64_t *time, struct umbra_erro
 	}
 }
 
-static int set_last_index(struct umbra_catalog *c, int64_t value, struct umbra_error *err)
+int umbra_catalog_last_index(struct umbra_catalog *c, int64_t *index, struct umbra_error *err)
+{
+	int64_t value = 0;
+	int r = c->db ? umbra_db_int(c, "SELECT value FROM last_index", 0, 0, &value, err) : 0;
+
+	if (r == 0)
+		*index = value < 0 || value > UMBRA_INDEX_MAX ? 0 : value;
+	return r;
+}
+
+int umbra_catalog_set_last_index(struct umbra_catalog *c, int64_t value, struct umbra_error *err)
 {
 	_cleanup_stmt_ sqlite3_stmt *s = NULL;
 	int r = umbra_db_prepare(c, "UPDATE last_index SET value=?", &s, err, "numbering a copy");
@@ -182,7 +192,7 @@ static int next_index(struct umbra_catalog *c, unsigned int *out, struct umbra_e
 {
 	int64_t last, i, candidate;
 	bool used;
-	int r = umbra_db_int(c, "SELECT value FROM last_index", 0, 0, &last, err);
+	int r = umbra_catalog_last_index(c, &last, err);
 
 	for (i = 1; r == 0 && i <= UMBRA_INDEX_MAX; i++) {
 		candidate = (last + i - 1) % UMBRA_INDEX_MAX + 1;
@@ -190,7 +200,7 @@ static int next_index(struct umbra_catalog *c, unsigned int *out, struct umbra_e
 		if (r < 0 || used)
 			continue;
 		*out = (unsigned int)candidate;
-		return set_last_index(c, candidate, err);
+		return umbra_catalog_set_last_index(c, candidate, err);
 	}
 	return r < 0 ? r
 		     : umbra_fail(err, UMBRA_E_NO_SPACE, ENOSPC,
@@ -275,7 +285,7 @@ static int insert(struct umbra_catalog *c, struct umbra_set *set, struct umbra_e
 		if (r == 0 && (set->shadows[i]->index == 0 || used))
 			r = next_index(c, &set->shadows[i]->index, err);
 		else if (r == 0)
-			r = set_last_index(c, set->shadows[i]->index, err);
+			r = umbra_catalog_set_last_index(c, set->shadows[i]->index, err);
 		if (r < 0)
 			return r;
 	}

@@ -87,5 +87,12 @@ int umbra_catalog_load_one(struct umbra_catalog *catalog, const char *id, struct
 int umbra_catalog_load_shadow(struct umbra_catalog *catalog, const char *shadow_id,
 			      struct umbra_set **out, struct umbra_error *err);
 
+/* The last index that was given to a copy, 0: none. */
+int umbra_catalog_last_index(struct umbra_catalog *catalog, int64_t *index,
+			     struct umbra_error *err);
+/* For rebuilding, after all sets: the next copy gets the one after it. */
+int umbra_catalog_set_last_index(struct umbra_catalog *catalog, int64_t index,
+				 struct umbra_error *err);
+
 /* SQLite's own full check. 0, or UMBRA_E_DAMAGED. */
 int umbra_catalog_verify(struct umbra_catalog *catalog, struct umbra_error *err);

@@ -9,6 +9,7 @@
  * STATE/lock			flock(): held by whoever creates or deletes (coordinator)
  * STATE/reserve		reserve.h
  * STATE/copies/		what provider copy keeps
+ * STATE/forgotten/		forgotten.h
  * STATE/mounts/		sockets of mounted trees (mounts.h)
  */
 #pragma once

@@ -3,8 +3,9 @@
  * The contract between umbra and a provider: who makes and keeps shadow copies of one kind of
  * volume. A provider is one file, snapshot/provider/NAME.c (or a folder of that name), that
  * defines `const struct umbra_provider umbra_provider_NAME`, and one word in the meson.build
- * beside it. Only name, summary, label, probe, prepare, commit, abort, open, remove and scan are
- * required; defaults for the rest are filled in by snapshot/provider.c and nowhere else.
+ * beside it. Only name, summary, label, probe, prepare, commit, abort, open, remove, scan and
+ * discard are required; defaults for the rest are filled in by snapshot/provider.c and nowhere
+ * else.
  *
  * Life of one member of a set (coordinator, umbra-design(7) "A set, step by step"):
  *
@@ -12,6 +13,7 @@
  *	                       |          |         |           |           |
  *	                       +----------+---------+-----------+-----------+--> abort ==> gone
  *	kept: open* ... remove ==> gone
+ *	what the catalog does not know: scan -> discard ==> gone
  *
  * - Every call is made from one thread; a provider may use threads of its own inside a call.
  * - Between hold and release of any member: no I/O on held volumes, no log, no allocation, no
@@ -72,9 +74,25 @@ struct umbra_member {
 	size_t n_held;
 };
 
-/* Given every copy found by scan(): the record as umbra_shadow_record() wrote it, and where it
- * was found (for messages). A negative result ends the scan with it. */
-typedef int (*umbra_scan_fn)(void *arg, const json_t *record, const char *where);
+enum umbra_found_kind {
+	UMBRA_FOUND_COPY,     /* finished, and its record names this state directory */
+	UMBRA_FOUND_LEFTOVER, /* this state directory's, without a record: half-made or half-deleted
+			       */
+	UMBRA_FOUND_FOREIGN,  /* a finished copy in STATE that names another state directory */
+	UMBRA_FOUND_STRANGE,  /* cannot be judged, and may be this state directory's */
+};
+
+/* One place in a provider's store. Strings are borrowed. */
+struct umbra_found {
+	enum umbra_found_kind kind;
+	const char *id;       /* the shadow copy's, as its place is named */
+	const char *where;    /* for messages */
+	const json_t *record; /* COPY: as umbra_shadow_record() wrote it */
+	const char *why;      /* FOREIGN, STRANGE: what is wrong with it */
+};
+
+/* Given all that scan() finds. A negative result ends the scan with it. */
+typedef int (*umbra_scan_fn)(void *arg, const struct umbra_found *found);
 
 struct umbra_provider {
 	const char *name;
@@ -109,9 +127,15 @@ struct umbra_provider {
 	int (*remove)(int state_fd, const struct umbra_shadow *shadow, struct umbra_watch *watch,
 		      struct umbra_error *err);
 
-	/* All finished copies whose records name state_dir. */
+	/* All that is in the stores and is not certainly another state directory's, nor being made
+	 * at the moment. */
 	int (*scan)(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg,
 		    struct umbra_error *err);
+
+	/* Removes a leftover that scan() found; gone already is success. One that has a record by
+	 * now, or whose maker is alive, is left alone: -EBUSY. */
+	int (*discard)(int state_fd, const char *state_dir, const char *id,
+		       struct umbra_watch *watch, struct umbra_error *err);
 
 	/* Bytes that deleting this copy alone would free; *bytes < 0: not known. Default: not
 	 * known. */

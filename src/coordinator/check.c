@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/check.h"
 
-#include <string.h>
-
+#include "coordinator/gather.h"
 #include "coordinator/reconcile.h"
-#include "snapshot/document.h"
-
-static int say(json_t *list, json_t *sentence, struct umbra_error *err)
-{
-	return json_array_append_new(list, sentence) < 0 ? umbra_oom(err) : 0;
-}
+#include "coordinator/report.h"
+#include "snapshot/forgotten.h"
 
 static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
 			const struct umbra_shadow *shadow, json_t *problems,
@@ -24,41 +19,57 @@ static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
 		return 0;
 	}
 	umbra_token_format(set->time, token);
-	return say(problems, json_sprintf("set %s: %s", token, why.text), err);
+	return umbra_report(problems, "set %s: %s", token, why.text) < 0 ? umbra_oom(err) : 0;
 }
 
-/* For scan(): copies that the catalog does not know. */
+/* For scan(): what the catalog does not know. */
 struct unknown {
 	const struct umbra_set_list *known;
 	json_t *problems;
-	struct umbra_error *err;
+	int state_fd;
 };
 
-static bool is_known(const struct umbra_set_list *list, const char *id)
+static int look_at_copy(const struct unknown *u, const struct umbra_found *found)
 {
-	size_t i, k;
-
-	for (i = 0; i < list->n; i++)
-		for (k = 0; k < list->sets[i]->n_shadows; k++)
-			if (strcmp(list->sets[i]->shadows[k]->id.s, id) == 0)
-				return true;
-	return false;
+	if (umbra_forgotten_has(u->state_fd, found->id))
+		return umbra_report(u->problems,
+				    "'%s' holds a shadow copy of a set that was forgotten while it "
+				    "was out of reach: 'umbra check --rebuild' removes it",
+				    found->where);
+	return umbra_report(u->problems,
+			    "'%s' holds a shadow copy that the catalog does not know: 'umbra check "
+			    "--rebuild' takes it in",
+			    found->where);
 }
 
-static int find_unknown(void *arg, const json_t *record, const char *where)
+static int look(void *arg, const struct umbra_found *found)
 {
-	const char *id = umbra_doc_string(json_object_get(record, "shadow"), "shadow");
-	struct unknown *u = arg;
-	struct umbra_error shown; /* makes the path printable */
+	const struct unknown *u = arg;
+	const struct umbra_set *set = umbra_set_of_shadow(u->known, found->id);
 
-	if (id && is_known(u->known, id))
-		return 0;
-	umbra_fail(
-		&shown, UMBRA_E_DAMAGED, 0,
-		"'%s' holds a shadow copy that the catalog does not know: 'umbra check --rebuild' "
-		"takes it in",
-		where);
-	return say(u->problems, json_string(shown.text), u->err);
+	switch (found->kind) {
+	case UMBRA_FOUND_COPY:
+		return set ? 0 : look_at_copy(u, found);
+	case UMBRA_FOUND_LEFTOVER:
+		if (!set)
+			return umbra_report(u->problems,
+					    "'%s' is what a killed creation or deletion left: "
+					    "'umbra check --rebuild' removes it",
+					    found->where);
+		if (set->state != UMBRA_SET_CREATED)
+			return 0; /* reconcile warned of it */
+		return umbra_report(u->problems,
+				    "'%s', a shadow copy of '%s', has lost its record '%s': "
+				    "without the catalog it could not be known again",
+				    found->where, set->shadows[0]->path, UMBRA_RECORD_NAME);
+	case UMBRA_FOUND_FOREIGN:
+		if (set)
+			return 0;
+		break;
+	case UMBRA_FOUND_STRANGE:
+		break;
+	}
+	return umbra_report(u->problems, "'%s' is left alone: %s", found->where, found->why);
 }
 
 static int scan_all(struct umbra_session *s, umbra_scan_fn fn, void *arg, json_t *problems,
@@ -75,8 +86,7 @@ static int scan_all(struct umbra_session *s, umbra_scan_fn fn, void *arg, json_t
 		r = p[i]->scan(umbra_engine_state_fd(s->engine), umbra_engine_state_dir(s->engine),
 			       fn, arg, &why);
 		if (r < 0 && r != -ENOMEM && why.text[0])
-			r = say(problems, json_sprintf("provider '%s': %s", p[i]->name, why.text),
-				err);
+			r = umbra_report(problems, "provider '%s': %s", p[i]->name, why.text);
 	}
 	return r < 0 ? umbra_oom(err) : 0;
 }
@@ -85,7 +95,7 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 		struct umbra_error *err)
 {
 	_cleanup_set_list_ struct umbra_set_list list = {0};
-	struct unknown unknown = {&list, problems, err};
+	struct unknown unknown = {&list, problems, umbra_engine_state_fd(s->engine)};
 	struct umbra_catalog *catalog = umbra_engine_catalog(s->engine);
 	size_t i, k, created = 0;
 	int r;
@@ -108,7 +118,7 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 			r = umbra_watch_tick(&s->watch, NULL, err);
 	}
 	if (r == 0)
-		r = scan_all(s, find_unknown, &unknown, problems, err);
+		r = scan_all(s, look, &unknown, problems, err);
 	*sets = created;
 	return r;
 }

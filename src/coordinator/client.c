@@ -280,23 +280,44 @@ int umbra_coordinator_create(struct umbra_coordinator *c,
 	return take_warnings(result, warnings, err);
 }
 
-int umbra_coordinator_delete(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
-			     int wait_s, struct umbra_observer *observer, json_t **warnings,
-			     struct umbra_error *err)
+static int call_delete(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
+		       bool forget, int wait_s, struct umbra_observer *observer, json_t **result,
+		       struct umbra_error *err)
 {
-	_cleanup_json_ json_t *result = NULL;
 	json_t *message, *ids = json_array();
 	size_t i;
-	int r;
 
-	message = json_pack("{s:s,s:o}", "type", "delete", "sets", ids);
+	message = json_pack("{s:s,s:o,s:b}", "type", "delete", "sets", ids, "forget", forget);
 	for (i = 0; message && i < n; i++)
 		if (json_array_append_new(ids, json_string(sets[i].s)) < 0) {
 			json_decref(message);
 			return umbra_oom(err);
 		}
-	r = call(c, message, wait_s, observer, &result, err);
+	return call(c, message, wait_s, observer, result, err);
+}
+
+int umbra_coordinator_delete(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
+			     int wait_s, struct umbra_observer *observer, json_t **warnings,
+			     struct umbra_error *err)
+{
+	_cleanup_json_ json_t *result = NULL;
+	int r = call_delete(c, sets, n, false, wait_s, observer, &result, err);
+
 	return r < 0 ? r : take_warnings(result, warnings, err);
+}
+
+int umbra_coordinator_forget(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
+			     int wait_s, struct umbra_observer *observer, json_t **forgotten,
+			     json_t **warnings, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *result = NULL;
+	int r = call_delete(c, sets, n, true, wait_s, observer, &result, err);
+
+	if (r == 0)
+		r = take_warnings(result, warnings, err);
+	if (r == 0)
+		*forgotten = json_incref(json_object_get(result, "forgotten"));
+	return r;
 }
 
 int umbra_coordinator_check(struct umbra_coordinator *c, bool rebuild, int wait_s,

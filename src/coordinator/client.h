@@ -52,6 +52,15 @@ int umbra_coordinator_delete(struct umbra_coordinator *c, const struct umbra_id 
 			     struct umbra_error *err);
 
 /*
+ * Gives up sets that could not be deleted or undone, as their filesystem is gone: deletes what can
+ * be, and tries no more. *forgotten: JSON array of the ids of those of which something is left,
+ * new reference.
+ */
+int umbra_coordinator_forget(struct umbra_coordinator *c, const struct umbra_id *sets, size_t n,
+			     int wait_s, struct umbra_observer *observer, json_t **forgotten,
+			     json_t **warnings, struct umbra_error *err);
+
+/*
  * Undoes what killed processes left (also done at the start of every create and delete).
  * rebuild: makes the catalog anew from the providers' records; the old file is kept beside it.
  * *report: JSON object {"problems":[…],"repaired":[…],"sets":N}, new reference.

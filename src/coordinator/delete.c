@@ -24,7 +24,9 @@ static int load_all(struct umbra_session *s, const char *const *ids, size_t n,
 static int remove_all(struct umbra_session *s, const struct umbra_set_list *list,
 		      struct umbra_error *err)
 {
+	_cleanup_free_ char *advice = NULL;
 	struct umbra_error first = {0};
+	const struct umbra_set *failed = NULL;
 	size_t i, left = list->n;
 	int r, result = 0;
 
@@ -37,17 +39,19 @@ static int remove_all(struct umbra_session *s, const struct umbra_set_list *list
 		else if (result == 0 || r == -ECANCELED) {
 			first = why;
 			result = r;
+			failed = list->sets[i];
 		}
 		if (r == -ECANCELED)
 			break;
 	}
 	if (left == 0)
 		return 0;
+	advice = umbra_forget_advice(failed, result);
 	return umbra_fail(
 		err, first.code, result,
 		"%zu of %zu set(s) could not be deleted now; they are out of sight, and the "
-		"next create, delete or check goes on with it: %s",
-		left, list->n, first.text);
+		"next create, delete or check goes on with it: %s%s",
+		left, list->n, first.text, advice ? advice : "");
 }
 
 int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, struct umbra_error *err)

@@ -6,170 +6,16 @@
 
 #include "common/util.h"
 #include "coordinator/check.h"
+#include "coordinator/gather.h"
 #include "coordinator/reconcile.h"
-#include "snapshot/document.h"
+#include "coordinator/report.h"
+#include "snapshot/forgotten.h"
 
 #define WORK_DIR "rebuild"
 #define JOURNAL  UMBRA_CATALOG_NAME "-journal"
 #define OLD      UMBRA_CATALOG_NAME ".old"
 
-/* The sets found so far; a record is about one member, so sets grow together. */
-struct gathering {
-	struct umbra_set_list list;
-	size_t *members; /* how many each set had */
-	json_t *problems;
-};
-
-static int problem(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static int problem(json_t *list, const char *fmt, ...)
-{
-	struct umbra_error shown; /* makes it printable */
-	char raw[UMBRA_ERROR_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(raw, sizeof(raw), fmt, ap);
-	va_end(ap);
-	umbra_fail(&shown, UMBRA_E_DAMAGED, 0, "%s", raw);
-	return json_array_append_new(list, json_string(shown.text)) < 0 ? -ENOMEM : 0;
-}
-
-static bool has_shadow(const struct umbra_set *set, const char *id)
-{
-	size_t i;
-
-	for (i = 0; i < set->n_shadows; i++)
-		if (strcmp(set->shadows[i]->id.s, id) == 0)
-			return true;
-	return false;
-}
-
-/* Takes the one member of found over into the set of the same id, or found as a whole. */
-static int merge(struct gathering *g, struct umbra_set *found, size_t members, const char *where)
-{
-	_cleanup_set_ struct umbra_set *owned = found;
-	struct umbra_set **more;
-	size_t *counts, i;
-
-	for (i = 0; i < g->list.n; i++) {
-		if (strcmp(g->list.sets[i]->id.s, found->id.s) != 0)
-			continue;
-		if (has_shadow(g->list.sets[i], found->shadows[0]->id.s))
-			return problem(g->problems, "'%s' is a second record of shadow copy '%s'",
-				       where, found->shadows[0]->id.s);
-		found->n_shadows = 0;
-		return umbra_set_add_shadow(g->list.sets[i], found->shadows[0]);
-	}
-	more = reallocarray(g->list.sets, g->list.n + 1, sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	g->list.sets = more;
-	counts = reallocarray(g->members, g->list.n + 1, sizeof(*counts));
-	if (!counts)
-		return -ENOMEM;
-	g->members = counts;
-	g->members[g->list.n] = members;
-	g->list.sets[g->list.n++] = TAKE_PTR(owned);
-	return 0;
-}
-
-static int gather(void *arg, const json_t *record, const char *where)
-{
-	struct gathering *g = arg;
-	struct umbra_error why = {0};
-	struct umbra_set *set;
-	size_t members;
-	int r = umbra_shadow_record_parse(record, &set, NULL, &members, &why);
-
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0)
-		return problem(g->problems, "'%s' is left out: %s", where, why.text);
-	return merge(g, set, members, where);
-}
-
-static int by_seq(const void *a, const void *b)
-{
-	const struct umbra_set *x = *(struct umbra_set *const *)a;
-	const struct umbra_set *y = *(struct umbra_set *const *)b;
-
-	if (x->seq != y->seq)
-		return x->seq < y->seq ? -1 : 1;
-	return x->time < y->time ? -1 : x->time > y->time;
-}
-
-static int name_incomplete(struct gathering *g)
-{
-	char token[UMBRA_TOKEN_LEN + 1];
-	size_t i;
-	int r = 0;
-
-	for (i = 0; r == 0 && i < g->list.n; i++) {
-		if (g->list.sets[i]->n_shadows == g->members[i])
-			continue;
-		umbra_token_format(g->list.sets[i]->time, token);
-		r = problem(g->problems, "set %s: only %zu of its %zu shadow copies were found",
-			    token, g->list.sets[i]->n_shadows, g->members[i]);
-	}
-	return r;
-}
-
-static bool was_found(const struct gathering *g, const struct umbra_set *set)
-{
-	size_t i;
-
-	for (i = 0; i < g->list.n; i++)
-		if (strcmp(g->list.sets[i]->id.s, set->id.s) == 0)
-			return true;
-	return false;
-}
-
-/* Providers find only what is on a mounted filesystem. */
-static int name_lost(const struct gathering *g, const struct umbra_set_list *old)
-{
-	char token[UMBRA_TOKEN_LEN + 1];
-	size_t i;
-	int r = 0;
-
-	for (i = 0; r == 0 && i < old->n; i++) {
-		if (was_found(g, old->sets[i]))
-			continue;
-		umbra_token_format(old->sets[i]->time, token);
-		r = problem(
-			g->problems,
-			"set %s of '%s' was in the old catalog, but no copy of it was found: if "
-			"its filesystem is not mounted, mount it and rebuild again",
-			token, old->sets[i]->shadows[0]->path);
-	}
-	return r;
-}
-
-static int gather_all(struct umbra_session *s, struct gathering *g, struct umbra_error *err)
-{
-	const struct umbra_provider *const *p;
-	size_t n, i;
-	int r = 0;
-
-	p = umbra_providers(&n);
-	for (i = 0; r == 0 && i < n; i++) {
-		struct umbra_error why = {0};
-
-		r = p[i]->scan(umbra_engine_state_fd(s->engine), umbra_engine_state_dir(s->engine),
-			       gather, g, &why);
-		if (r < 0)
-			/* A catalog without a provider's copies would lose them from sight. */
-			return umbra_fail(err, why.code, r, "provider '%s': %s", p[i]->name,
-					  why.text[0] ? why.text : strerror(-r));
-	}
-	if (name_incomplete(g) < 0)
-		return umbra_oom(err);
-	if (g->list.n > 1)
-		qsort(g->list.sets, g->list.n, sizeof(struct umbra_set *), by_seq);
-	return 0;
-}
-
-static int fill_catalog(struct umbra_session *s, const char *work, const struct gathering *g,
+static int fill_catalog(struct umbra_session *s, const char *work, const struct umbra_gathering *g,
 			struct umbra_error *err)
 {
 	_cleanup_catalog_ struct umbra_catalog *catalog = NULL;
@@ -181,6 +27,9 @@ static int fill_catalog(struct umbra_session *s, const char *work, const struct 
 		if (r == 0)
 			r = umbra_watch_tick(&s->watch, NULL, err);
 	}
+	/* A mounted tree may still know copies that are gone by their indexes. */
+	if (r == 0 && g->old->last_index > 0)
+		r = umbra_catalog_set_last_index(catalog, g->old->last_index, err);
 	return r;
 }
 
@@ -215,11 +64,11 @@ static int empty_work(int state_fd, int *fd_out, struct umbra_error *err)
 }
 
 /*
- * Only the old catalog knows what was half-made: it has no record, and nobody would find it again.
- * Where the catalog can still be read that is undone first. *old: what it has then.
+ * Where the old catalog can still be read, what it knows to be half-made is undone first, and the
+ * rest of it serves to carry over what providers cannot tell.
  */
-static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umbra_set_list *old,
-			   struct umbra_error *err)
+static int read_old(struct umbra_session *s, json_t *repaired, struct umbra_old *old,
+		    struct umbra_error *err)
 {
 	struct umbra_engine *without = s->engine, *whole;
 	struct umbra_error why = {0};
@@ -229,11 +78,13 @@ static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umb
 	    0)
 		return 0;
 	s->engine = whole;
+	umbra_catalog_last_index(umbra_engine_catalog(whole), &old->last_index, NULL);
 	r = umbra_catalog_verify(umbra_engine_catalog(whole), NULL);
 	if (r == 0)
 		r = umbra_reconcile(s, repaired, &why);
 	if (r == 0)
-		r = umbra_catalog_load(umbra_engine_catalog(whole), UMBRA_LOAD_BRIEF, old, &why);
+		r = umbra_catalog_load(umbra_engine_catalog(whole), UMBRA_LOAD_FULL, &old->list,
+				       &why);
 	s->engine = without;
 	umbra_engine_close(whole);
 	if (r != -ECANCELED && r != -ENOMEM)
@@ -241,38 +92,90 @@ static int undo_unfinished(struct umbra_session *s, json_t *repaired, struct umb
 	return umbra_fail(err, why.code, r, "%s", why.text);
 }
 
-int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, size_t *sets,
-		  struct umbra_error *err)
+static int remove_one(struct umbra_session *s, const struct umbra_rubbish *one,
+		      struct umbra_error *err)
 {
-	_cleanup_set_list_ struct umbra_set_list old = {0};
-	struct gathering g = {.problems = problems};
+	int state_fd = umbra_engine_state_fd(s->engine), r;
+
+	r = one->forgotten
+		    ? one->provider->remove(state_fd, one->forgotten->shadows[0], &s->watch, err)
+		    : one->provider->discard(state_fd, umbra_engine_state_dir(s->engine), one->id.s,
+					     &s->watch, err);
+	if (r == 0)
+		umbra_forgotten_drop(state_fd, one->id.s);
+	return r;
+}
+
+static int remove_rubbish(struct umbra_session *s, const struct umbra_gathering *g,
+			  json_t *repaired, struct umbra_error *err)
+{
+	size_t i;
+	int r, said;
+
+	for (i = 0; i < g->n_rubbish; i++) {
+		struct umbra_error why = {0};
+
+		r = remove_one(s, &g->rubbish[i], &why);
+		if (r == -ECANCELED || r == -ENOMEM)
+			return umbra_fail(err, why.code, r, "%s", why.text);
+		said = r < 0 ? umbra_report(g->problems, "'%s' cannot be removed now: %s",
+					    g->rubbish[i].where, why.text)
+			     : umbra_report(repaired,
+					    "'%s', the rest of a shadow copy, was removed",
+					    g->rubbish[i].where);
+		if (said < 0)
+			return umbra_oom(err);
+	}
+	return 0;
+}
+
+static size_t count_created(const struct umbra_set_list *list)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < list->n; i++)
+		n += list->sets[i]->state == UMBRA_SET_CREATED;
+	return n;
+}
+
+static int make_catalog(struct umbra_session *s, struct umbra_gathering *g, struct umbra_error *err)
+{
 	int state_fd = umbra_engine_state_fd(s->engine);
 	const char *dir = umbra_engine_state_dir(s->engine);
 	_cleanup_free_ char *work = umbra_asprintf("%s/%s", dir, WORK_DIR);
 	_cleanup_close_ int work_fd = -1;
 	int r;
 
-	r = undo_unfinished(s, repaired, &old, err);
-	s->phase = "rebuilding";
+	r = work ? empty_work(state_fd, &work_fd, err) : umbra_oom(err);
 	if (r == 0)
-		r = work ? empty_work(state_fd, &work_fd, err) : umbra_oom(err);
+		r = umbra_gather(s, g, err);
 	if (r == 0)
-		r = gather_all(s, &g, err);
-	if (r == 0 && name_lost(&g, &old) < 0)
-		r = umbra_oom(err);
-	if (r == 0)
-		r = fill_catalog(s, work, &g, err);
+		r = fill_catalog(s, work, g, err);
 	if (r == 0)
 		r = swap(state_fd, work_fd, dir, err);
-	if (r == 0 && json_array_append_new(
-			      repaired, json_sprintf("the catalog was made anew with %zu set(s)",
-						     g.list.n)) < 0)
-		r = umbra_oom(err);
 	unlinkat(state_fd, WORK_DIR, AT_REMOVEDIR);
-	*sets = g.list.n;
-	umbra_set_list_finish(&g.list);
-	free(g.members);
+	return r;
+}
+
+int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, size_t *sets,
+		  struct umbra_error *err)
+{
+	struct umbra_old old = {0};
+	struct umbra_gathering g = {.problems = problems, .old = &old};
+	int r = read_old(s, repaired, &old, err);
+
+	s->phase = "rebuilding";
 	if (r == 0)
+		r = make_catalog(s, &g, err);
+	if (r == 0) {
+		*sets = count_created(&g.list);
 		umbra_session_announce(s);
+		if (umbra_report(repaired, "the catalog was made anew with %zu set(s)", *sets) < 0)
+			r = umbra_oom(err);
+	}
+	if (r == 0)
+		r = remove_rubbish(s, &g, repaired, err);
+	umbra_gathering_finish(&g);
+	umbra_set_list_finish(&old.list);
 	return r;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "snapshot/forgotten.h"
 #include "snapshot/reserve.h"
 
 static int no_provider(const struct umbra_shadow *shadow, struct umbra_error *err)
@@ -36,7 +37,7 @@ static bool more_room(struct umbra_session *s, int r)
 	return r == -ENOSPC && umbra_reserve_spend(umbra_engine_state_fd(s->engine)) > 0;
 }
 
-static int forget(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err)
+int umbra_drop_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err)
 {
 	struct umbra_catalog *catalog = umbra_engine_catalog(s->engine);
 	int r = umbra_catalog_remove(catalog, &set->id, err);
@@ -68,36 +69,59 @@ int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
 	s->phase = "undoing";
 	for (i = set->n_shadows; i-- > 0;) {
 		one = members ? members[i].provider->abort(&members[i], r ? NULL : err)
-			      : abort_member(s, set, set->shadows[i], r ? NULL : err);
+			      : umbra_clear_shadow(s, set, set->shadows[i], r ? NULL : err);
 		if (one == 0)
 			one = umbra_fault_fail("undo.aborted", r ? NULL : err);
 		if (one < 0 && r == 0)
 			r = one;
 	}
 	if (r == 0)
-		r = forget(s, set, err);
+		r = umbra_drop_set(s, set, err);
 	s->undoing = undoing;
+	return r;
+}
+
+int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
+		       struct umbra_shadow *shadow, struct umbra_error *err)
+{
+	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
+	int state_fd = umbra_engine_state_fd(s->engine), r;
+
+	if (set->state == UMBRA_SET_PREPARING)
+		r = abort_member(s, set, shadow, err);
+	else
+		r = p ? p->remove(state_fd, shadow, &s->watch, err) : no_provider(shadow, err);
+	if (r == 0)
+		umbra_forgotten_drop(state_fd, shadow->id.s);
 	return r;
 }
 
 int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err)
 {
-	const struct umbra_provider *p;
 	size_t i;
 	int r;
 
 	s->phase = "deleting";
 	for (i = 0; i < set->n_shadows; i++) {
-		p = umbra_provider_find(set->shadows[i]->provider);
-		r = p ? p->remove(umbra_engine_state_fd(s->engine), set->shadows[i], &s->watch, err)
-		      : no_provider(set->shadows[i], err);
+		r = umbra_clear_shadow(s, set, set->shadows[i], err);
 		if (r == 0)
 			r = umbra_fault_fail("delete.removed", err);
 		if (r < 0)
 			return umbra_wrap(err, r, "deleting shadow copy '%s' of '%s'",
 					  set->shadows[i]->id.s, set->shadows[i]->path);
 	}
-	return forget(s, set, err);
+	return umbra_drop_set(s, set, err);
+}
+
+char *umbra_forget_advice(const struct umbra_set *set, int r)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+
+	umbra_token_format(set->time, token);
+	return r == -ENODEV ? umbra_asprintf("; or, if it is gone for good, 'umbra delete --forget "
+					     "%s'",
+					     token)
+			    : strdup("");
 }
 
 static int reconcile_one(struct umbra_session *s, const struct umbra_set *set, json_t *repaired,
@@ -105,6 +129,7 @@ static int reconcile_one(struct umbra_session *s, const struct umbra_set *set, j
 {
 	bool preparing = set->state == UMBRA_SET_PREPARING;
 	char token[UMBRA_TOKEN_LEN + 1];
+	_cleanup_free_ char *advice = NULL;
 	struct umbra_error why = {0};
 	json_t *text;
 	int r;
@@ -115,10 +140,13 @@ static int reconcile_one(struct umbra_session *s, const struct umbra_set *set, j
 		*err = why;
 		return r;
 	}
-	if (r < 0)
-		return umbra_session_warn(s,
-					  "what is left of the %s set %s cannot be removed now: %s",
-					  preparing ? "unfinished" : "deleted", token, why.text);
+	if (r < 0) {
+		advice = umbra_forget_advice(set, r);
+		return umbra_session_warn(
+			s, "what is left of the %s set %s cannot be removed now: %s%s",
+			preparing ? "unfinished" : "deleted", token, why.text,
+			advice ? advice : "");
+	}
 	if (!repaired)
 		return 0;
 	text = json_sprintf("the %s set %s was removed", preparing ? "unfinished" : "half-deleted",

@@ -20,5 +20,15 @@ int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
 int umbra_mark_deleting(struct umbra_session *s, const struct umbra_set *set,
 			struct umbra_error *err);
 
+/* What there is of a member of a set that is PREPARING (abort()) or is to be deleted (remove()). */
+int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
+		       struct umbra_shadow *shadow, struct umbra_error *err);
+
+/* Out of the catalog. */
+int umbra_drop_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err);
+
+/* What to add to the reason r why a set cannot be removed now; free it. NULL: memory. */
+char *umbra_forget_advice(const struct umbra_set *set, int r);
+
 /* remove() of every member of a set that is DELETING and known to all mounts; then the catalog. */
 int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err);

@@ -7,6 +7,7 @@
 #include "coordinator/check.h"
 #include "coordinator/create.h"
 #include "coordinator/delete.h"
+#include "coordinator/forget.h"
 #include "coordinator/reconcile.h"
 #include "snapshot/document.h"
 
@@ -119,6 +120,19 @@ static int serve_create(struct umbra_session *s, const json_t *request, json_t *
 	return umbra_doc_set_string(result, "set", set->id.s) < 0 ? umbra_oom(err) : 0;
 }
 
+/* Not after umbra_reconcile(): what it removes would not be there to be named. */
+static int serve_forget(struct umbra_session *s, const json_t *request, const char *const *ids,
+			size_t n, json_t *result, struct umbra_error *err)
+{
+	json_t *forgotten = json_array();
+	int r;
+
+	if (json_object_set_new(result, "forgotten", forgotten) < 0)
+		return umbra_oom(err);
+	r = begin(s, request, UMBRA_CATALOG_WRITE, err);
+	return r < 0 ? r : umbra_forget(s, ids, n, forgotten, err);
+}
+
 static int serve_delete(struct umbra_session *s, const json_t *request, json_t *result,
 			struct umbra_error *err)
 {
@@ -127,7 +141,6 @@ static int serve_delete(struct umbra_session *s, const json_t *request, json_t *
 	size_t i;
 	int r;
 
-	(void)result;
 	ids = calloc(json_array_size(sets) + 1, sizeof(*ids));
 	if (!ids)
 		return umbra_oom(err);
@@ -138,6 +151,8 @@ static int serve_delete(struct umbra_session *s, const json_t *request, json_t *
 	}
 	if (json_array_size(sets) == 0)
 		return bad_request(err, "sets");
+	if (umbra_doc_bool(request, "forget", false))
+		return serve_forget(s, request, ids, json_array_size(sets), result, err);
 	r = begin_change(s, request, err);
 	return r < 0 ? r : umbra_delete(s, ids, json_array_size(sets), err);
 }

@@ -15,7 +15,7 @@ struct fake_plan fake_plan;
 static const char *const names[FAKE_CALLS] = {
 	[FAKE_PREPARE] = "prepare", [FAKE_HOLD] = "hold",     [FAKE_COMMIT] = "commit",
 	[FAKE_RELEASE] = "release", [FAKE_FINISH] = "finish", [FAKE_ABORT] = "abort",
-	[FAKE_REMOVE] = "remove",   [FAKE_OPEN] = "open",
+	[FAKE_REMOVE] = "remove",   [FAKE_OPEN] = "open",     [FAKE_DISCARD] = "discard",
 };
 
 static void note(int state_fd, enum fake_call call, const char *path)
@@ -54,7 +54,8 @@ static int before(int state_fd, enum fake_call call, const char *path, struct um
 	if (meant(fake_plan.die, call, path))
 		raise(SIGKILL);
 	if (meant(fake_plan.fail, call, path))
-		return umbra_fail(err, UMBRA_E_IO, EIO, "told to fail in %s", names[call]);
+		return umbra_fail(err, UMBRA_E_IO, fake_plan.errnum ? fake_plan.errnum : EIO,
+				  "told to fail in %s", names[call]);
 	return meant(fake_plan.dawdle, call, path) ? dawdle(watch, err) : 0;
 }
 
@@ -173,7 +174,12 @@ static int open_root(int state_fd, const struct umbra_shadow *shadow, struct umb
 {
 	int fd = open_copy(state_fd, shadow->id.s);
 	struct umbra_root *root;
+	int r = before(state_fd, FAKE_OPEN, shadow->path, NULL, err);
 
+	if (r < 0) {
+		umbra_close(fd);
+		return r;
+	}
 	if (fd < 0)
 		return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "the fake copy is gone");
 	root = calloc(1, sizeof(*root));
@@ -191,6 +197,7 @@ static int scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg
 	int fd = openat(state_fd, "fake", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 
 	(void)state_dir;
+	(void)err;
 	if (fd < 0)
 		return 0;
 	dir = fdopendir(fd);
@@ -201,10 +208,25 @@ static int scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg
 		if (d->d_name[0] == '.')
 			continue;
 		one = open_copy(state_fd, d->d_name);
-		r = umbra_record_read(one, d->d_name, &doc, err);
-		r = r == -ENOENT ? 0 : r < 0 ? r : fn(arg, doc, d->d_name);
+		r = umbra_record_read(one, d->d_name, &doc, NULL);
+		r = fn(arg, &(struct umbra_found){.kind = r == 0         ? UMBRA_FOUND_COPY
+							  : r == -ENOENT ? UMBRA_FOUND_LEFTOVER
+									 : UMBRA_FOUND_STRANGE,
+						  .id = d->d_name,
+						  .where = d->d_name,
+						  .record = doc,
+						  .why = "damaged"});
 	}
 	return r;
+}
+
+static int discard(int state_fd, const char *state_dir, const char *id, struct umbra_watch *watch,
+		   struct umbra_error *err)
+{
+	int r = before(state_fd, FAKE_DISCARD, id, watch, err);
+
+	(void)state_dir;
+	return r < 0 ? r : wipe(state_fd, id, err);
 }
 
 static const struct umbra_provider fake = {
@@ -221,6 +243,7 @@ static const struct umbra_provider fake = {
 	.open = open_root,
 	.remove = remove_copy,
 	.scan = scan,
+	.discard = discard,
 };
 
 const struct umbra_provider *const *umbra_providers(size_t *n)

@@ -15,12 +15,14 @@ enum fake_call {
 	FAKE_ABORT,
 	FAKE_REMOVE,
 	FAKE_OPEN,
+	FAKE_DISCARD,
 	FAKE_CALLS,
 };
 
 /* Set before the coordinator is started: it is a child of ours. */
 extern struct fake_plan {
-	enum fake_call fail;      /* -EIO from this call … */
+	enum fake_call fail; /* -EIO, or errnum, from this call … */
+	int errnum;
 	enum fake_call die;       /* SIGKILL before this call does anything … */
 	enum fake_call die_after; /* … or after it has done its work */
 	enum fake_call dawdle;    /* wait for the requester to give up, at most 3 s */

@@ -324,16 +324,18 @@ Test(btrfs, a_leftover_is_found_wherever_it_lies)
 	killed(true, false);
 }
 
-static int count(void *arg, const json_t *record, const char *where)
+static int count(void *arg, const struct umbra_found *found)
 {
 	_cleanup_set_ struct umbra_set *set = NULL;
 	_cleanup_free_ char *owner = NULL;
 	struct umbra_error err = {0};
 	size_t members;
 
-	cr_assert_not_null(strstr(where, "/.umbra/"));
-	cr_assert_eq(umbra_shadow_record_parse(record, &set, &owner, &members, &err), 0, "%s",
-		     err.text);
+	cr_assert_not_null(strstr(found->where, "/.umbra/"));
+	if (found->kind != UMBRA_FOUND_COPY)
+		return 0;
+	cr_assert_eq(umbra_shadow_record_parse(found->record, &set, &owner, &members, &err), 0,
+		     "%s", err.text);
 	cr_assert_str_eq(owner, "/state");
 	umbra_root_close(open_copy(set->shadows[0]));
 	++*(size_t *)arg;
@@ -366,11 +368,131 @@ Test(btrfs, scan_finds_what_is_finished_and_ours)
 	lab_free(damaged);
 }
 
-static int stop(void *arg, const json_t *record, const char *where)
+/* What kinds of things scan() finds for a state directory; -1: the place of id is not among them.
+ */
+struct sight {
+	int n[UMBRA_FOUND_STRANGE + 1];
+	const char *id;
+	int kind;
+};
+
+static int see(void *arg, const struct umbra_found *found)
+{
+	struct sight *s = arg;
+
+	s->n[found->kind]++;
+	if (s->id && strcmp(s->id, found->id) == 0)
+		s->kind = (int)found->kind;
+	return 0;
+}
+
+static int kind_of(const struct umbra_id *id, const char *state)
+{
+	struct sight s = {.id = id->s, .kind = -1};
+	struct umbra_error err = {0};
+
+	cr_assert_eq(umbra_provider_btrfs.scan(-1, state, see, &s, &err), 0, "%s", err.text);
+	return s.kind;
+}
+
+static int discard(const struct umbra_id *id, const char *state)
+{
+	struct umbra_error err = {0};
+
+	return umbra_provider_btrfs.discard(-1, state, id->s, NULL, &err);
+}
+
+/* As a process that is killed: nothing of it is open any more. */
+static struct umbra_id leave_half_made(const char *state, bool commit)
+{
+	struct umbra_id id;
+	int fd[2];
+	pid_t pid;
+
+	cr_assert_eq(pipe(fd), 0);
+	pid = lab_fork();
+	if (pid == 0) {
+		struct lab_set *s = lab_prepare(lab_path("at"), state);
+
+		if (commit)
+			lab_commit(s);
+		_exit(write(fd[1], &s->set->shadows[0]->id, sizeof(id)) != sizeof(id));
+	}
+	cr_assert_eq(read(fd[0], &id, sizeof(id)), (ssize_t)sizeof(id));
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	close(fd[0]);
+	close(fd[1]);
+	return id;
+}
+
+Test(btrfs, a_leftover_is_its_own_state_directorys_alone)
+{
+	struct umbra_id id;
+
+	for (int commit = 0; commit < 2; commit++) {
+		id = leave_half_made("/state", commit);
+		cr_assert_eq(kind_of(&id, "/other"), -1);
+		cr_assert_eq(discard(&id, "/other"), -EBUSY);
+		cr_assert_eq(kind_of(&id, "/state"), UMBRA_FOUND_LEFTOVER);
+		cr_assert_eq(discard(&id, "/state"), 0);
+		cr_assert(nothing_left());
+		cr_assert_eq(discard(&id, "/state"), 0);
+	}
+}
+
+/* By somebody who calls their state directory the same, in another root. */
+Test(btrfs, what_is_being_made_is_no_leftover)
+{
+	struct lab_set *s = lab_prepare(lab_path("at"), "/state");
+	const struct umbra_id *id = &s->set->shadows[0]->id;
+	struct umbra_error err = {0};
+
+	cr_assert_eq(kind_of(id, "/state"), -1);
+	cr_assert_eq(discard(id, "/state"), -EBUSY);
+	lab_commit(s);
+	cr_assert_eq(kind_of(id, "/state"), -1);
+	cr_assert_eq(discard(id, "/state"), -EBUSY);
+	lab_finish(s);
+	cr_assert_eq(kind_of(id, "/state"), UMBRA_FOUND_COPY);
+	cr_assert_eq(discard(id, "/state"), -EBUSY);
+	umbra_root_close(open_copy(s->set->shadows[0]));
+	cr_assert_eq(umbra_provider_btrfs.remove(-1, s->set->shadows[0], NULL, &err), 0);
+	lab_free(s);
+}
+
+Test(btrfs, what_does_not_say_whose_it_is_is_kept)
+{
+	struct umbra_id id = leave_half_made("/state", true);
+
+	lab_run("setfattr -x trusted.umbra.state_dir top/.umbra/%s", id.s);
+	cr_assert_eq(kind_of(&id, "/state"), UMBRA_FOUND_STRANGE);
+	cr_assert_eq(discard(&id, "/state"), -EBUSY);
+	cr_assert(lab_true("[ -e top/.umbra/%s/root ]", id.s));
+	/* Killed before it could be marked, it has nothing to keep. */
+	lab_run("btrfs subvolume delete top/.umbra/%s/root", id.s);
+	cr_assert_eq(kind_of(&id, "/other"), UMBRA_FOUND_LEFTOVER);
+	cr_assert_eq(discard(&id, "/other"), 0);
+	cr_assert(nothing_left());
+}
+
+Test(btrfs, a_damaged_record_is_told_to_its_owner)
+{
+	struct lab_set *s = lab_create(lab_path("at"));
+	const struct umbra_id *id = &s->set->shadows[0]->id;
+
+	lab_run("truncate -s 20 top/.umbra/%s/shadow.json", id->s);
+	cr_assert_eq(kind_of(id, "/state"), UMBRA_FOUND_STRANGE);
+	cr_assert_eq(kind_of(id, "/other"), -1);
+	lab_run(": >top/.umbra/%s/shadow.json", id->s);
+	cr_assert_eq(kind_of(id, "/state"), UMBRA_FOUND_STRANGE);
+	cr_assert_eq(discard(id, "/state"), -EBUSY);
+	lab_free(s);
+}
+
+static int stop(void *arg, const struct umbra_found *found)
 {
 	(void)arg;
-	(void)record;
-	(void)where;
+	(void)found;
 	return -ECANCELED;
 }
 

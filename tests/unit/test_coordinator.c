@@ -818,3 +818,261 @@ Test(above, what_is_opened_lies_below_what_was_recorded_also_while_names_are_exc
 	free(s.decoy);
 	umbra_shadow_free(shadow);
 }
+
+static void remove_catalog(void)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s", state, UMBRA_CATALOG_NAME);
+	_cleanup_free_ char *journal = umbra_asprintf("%s-journal", path);
+
+	cr_assert_eq(unlink(path), 0);
+	unlink(journal);
+}
+
+/* Killed in each step, and then the catalog is lost: nobody knows what was half-made. */
+Test(coordinator, a_leftover_that_no_catalog_knows_is_named_and_removed)
+{
+	static const enum fake_call at[] = {FAKE_HOLD, FAKE_COMMIT, FAKE_RELEASE, FAKE_FINISH};
+	struct umbra_error err = {0};
+	struct umbra_id kept, id;
+
+	cr_assert_eq(create(&kept, &err), 0, "%s", err.text);
+	for (size_t i = 0; i < UMBRA_ARRAY_SIZE(at); i++) {
+		fake_plan = (struct fake_plan){.die = at[i], .only = "/a"};
+		cr_assert_lt(create(&id, NULL), 0);
+		fake_plan = (struct fake_plan){0};
+		cr_assert_eq(entries("fake"), 4);
+		remove_catalog();
+		cr_assert_eq(check(true, &err), 0, "%s", err.text);
+		cr_assert_eq(entries("fake"), 2);
+		cr_assert_eq(count_sets(), 1);
+	}
+}
+
+/* A directory in the store, as a killed process leaves it. */
+static void make_leftover(const char *record)
+{
+	_cleanup_free_ char *cmd = umbra_asprintf(
+		"mkdir -p '%s/fake/00000000-0000-4000-8000-000000000000' && cd '%s/fake/0'* && "
+		": >data%s",
+		state, state, record);
+
+	cr_assert_eq(system(cmd), 0);
+}
+
+Test(coordinator, check_alone_names_a_leftover_and_removes_nothing)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	make_leftover("");
+	cr_assert_eq(check(false, &err), 1);
+	cr_assert_eq(entries("fake"), 3);
+	cr_assert_eq(check(true, &err), 0, "%s", err.text);
+	cr_assert_eq(entries("fake"), 2);
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(count_sets(), 1);
+}
+
+Test(coordinator, a_copy_with_a_damaged_record_is_named_and_kept)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	make_leftover(" && echo '{' >shadow.json");
+	cr_assert_eq(check(false, &err), 1);
+	cr_assert_eq(check(true, &err), 1);
+	cr_assert_eq(entries("fake"), 3);
+}
+
+/* It was finished once: it could still be of use to somebody. */
+Test(coordinator, a_copy_that_lost_its_record_is_kept_while_the_catalog_knows_it)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	_cleanup_free_ char *cmd = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	set = load(&id);
+	cmd = umbra_asprintf("rm '%s/fake/%s/shadow.json'", state, set->shadows[0]->id.s);
+	cr_assert_eq(system(cmd), 0);
+	cr_assert_eq(check(false, &err), 1);
+	cr_assert_eq(check(true, &err), 2);
+	cr_assert_eq(entries("fake"), 2);
+}
+
+Test(coordinator, a_leftover_that_cannot_be_removed_is_a_problem)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	make_leftover("");
+	fake_plan.fail = FAKE_DISCARD;
+	cr_assert_eq(check(true, &err), 1);
+	cr_assert_eq(count_sets(), 1);
+	cr_assert_eq(entries("fake"), 3);
+}
+
+Test(coordinator, a_rebuild_gives_no_index_twice)
+{
+	_cleanup_set_ struct umbra_set *last = NULL, *next = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id first, second, third;
+
+	cr_assert_eq(create(&first, &err), 0);
+	cr_assert_eq(create(&second, &err), 0);
+	last = load(&second);
+	cr_assert_eq(delete (&second, &err), 0);
+	cr_assert_eq(check(true, &err), 0, "%s", err.text);
+	cr_assert_eq(create(&third, &err), 0);
+	next = load(&third);
+	cr_assert_eq(next->shadows[0]->index, last->shadows[1]->index + 1);
+}
+
+Test(coordinator, a_rebuild_keeps_the_steps)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	cr_assert_eq(check(true, &err), 0);
+	set = load(&id);
+	cr_assert_eq(set->n_steps, 5);
+}
+
+/* What was to be deleted must not come back as a set, whole or half. */
+Test(coordinator, a_rebuild_keeps_what_waits_to_be_deleted)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	fake_plan = (struct fake_plan){.fail = FAKE_REMOVE, .only = "/b"};
+	cr_assert_lt(delete (&id, &err), 0);
+	cr_assert_eq(check(true, &err), 1);
+	set = load(&id);
+	cr_assert_eq(set->state, UMBRA_SET_DELETING);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(count_sets(), 0);
+	cr_assert_eq(entries("fake"), 0);
+}
+
+/* As when the filesystem of one member is not mounted. */
+Test(coordinator, a_rebuild_keeps_copies_that_are_out_of_reach)
+{
+	_cleanup_free_ char *away =
+		umbra_asprintf("mkdir '%s/away' && mv '%s'/fake/* '%s/away'", place, state, place);
+	_cleanup_free_ char *back = umbra_asprintf("mv '%s'/away/* '%s/fake'", place, state);
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &err), 0);
+	cr_assert_eq(system(away), 0);
+	fake_plan = (struct fake_plan){.fail = FAKE_OPEN, .errnum = ENODEV};
+	cr_assert_eq(check(true, &err), 1, "%s", err.text);
+	cr_assert_eq(count_sets(), 1);
+	cr_assert_eq(system(back), 0);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(load(&id)->n_shadows, 2);
+}
+
+/* 0 or a negative errno; *left: how many sets are forgotten rather than deleted. */
+static int forget(const struct umbra_id *id, size_t *left, struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	_cleanup_json_ json_t *warnings = NULL, *forgotten = NULL;
+	int r = umbra_coordinator_connect(state, &c, err);
+
+	cr_assert_eq(r, 0);
+	r = umbra_coordinator_forget(c, id, 1, 0, NULL, &forgotten, &warnings, err);
+	*left = json_array_size(forgotten);
+	cr_assert(r < 0 || (json_array_size(warnings) > 0) == (*left > 0));
+	return r;
+}
+
+Test(coordinator, only_what_cannot_be_deleted_is_forgotten)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	size_t left;
+
+	cr_assert_eq(create(&id, &err), 0);
+	cr_assert_eq(forget(&id, &left, &err), -EINVAL);
+	cr_assert(strstr(err.text, "was not deleted yet"), "%s", err.text);
+	cr_assert_eq(count_sets(), 1);
+	fake_plan = (struct fake_plan){.fail = FAKE_REMOVE, .errnum = ENODEV};
+	cr_assert_lt(delete (&id, &err), 0);
+	cr_assert(strstr(err.text, "umbra delete --forget @GMT-"), "%s", err.text);
+	/* Frozen is not gone. */
+	fake_plan.errnum = EBUSY;
+	cr_assert_eq(forget(&id, &left, &err), -EBUSY);
+	cr_assert_eq(count_sets(), 1);
+	/* Back again: then it is simply deleted. */
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(forget(&id, &left, &err), 0, "%s", err.text);
+	cr_assert_eq(left, 0);
+	cr_assert_eq(count_sets(), 0);
+	cr_assert_eq(entries("fake"), 0);
+	cr_assert_eq(entries("forgotten"), 0);
+}
+
+/* Both ways of losing sight of it; then its disk is found again. */
+Test(coordinator, what_was_forgotten_does_not_come_back)
+{
+	struct umbra_error err = {0};
+	struct umbra_id kept, id;
+	size_t left;
+
+	cr_assert_eq(create(&kept, &err), 0);
+	for (int lost = 0; lost < 2; lost++) {
+		cr_assert_eq(create(&id, &err), 0);
+		fake_plan = (struct fake_plan){.fail = FAKE_REMOVE, .only = "/b", .errnum = ENODEV};
+		cr_assert_lt(delete (&id, &err), 0);
+		cr_assert_eq(forget(&id, &left, &err), 0, "%s", err.text);
+		cr_assert_eq(left, 1);
+		cr_assert_eq(count_sets(), 1);
+		cr_assert_eq(entries("fake"), 3);
+		fake_plan = (struct fake_plan){0};
+		cr_assert_eq(check(false, &err), 1);
+		if (lost)
+			remove_catalog();
+		cr_assert_eq(check(true, &err), 0, "%s", err.text);
+		cr_assert_eq(count_sets(), 1);
+		cr_assert_eq(entries("fake"), 2);
+		cr_assert_eq(entries("forgotten"), 0);
+	}
+}
+
+Test(coordinator, an_unfinished_set_can_be_forgotten)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	size_t left;
+
+	fake_plan = (struct fake_plan){.die = FAKE_COMMIT, .only = "/b"};
+	cr_assert_lt(create(&id, NULL), 0);
+	{
+		_cleanup_catalog_ struct umbra_catalog *c = NULL;
+		_cleanup_set_list_ struct umbra_set_list list = {0};
+
+		cr_assert_eq(umbra_catalog_open(state, UMBRA_CATALOG_READ, &c, NULL), 0);
+		cr_assert_eq(umbra_catalog_load_unfinished(c, &list, NULL), 0);
+		cr_assert_eq(list.n, 1);
+		id = list.sets[0]->id;
+	}
+	fake_plan = (struct fake_plan){.fail = FAKE_ABORT, .errnum = ENODEV};
+	cr_assert_eq(forget(&id, &left, &err), 0, "%s", err.text);
+	cr_assert_eq(left, 1);
+	cr_assert_eq(count_sets(), 0);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(true, &err), 0);
+	cr_assert_eq(entries("fake"), 0);
+	cr_assert_eq(entries("forgotten"), 0);
+}

@@ -643,11 +643,14 @@ Test(copy_many, deleting_goes_on_where_it_was_stopped)
 	assert_store_empty();
 }
 
-static int count(void *arg, const json_t *record, const char *where)
+struct kinds {
+	int n[UMBRA_FOUND_STRANGE + 1];
+};
+
+static int count(void *arg, const struct umbra_found *found)
 {
-	(void)record;
-	(void)where;
-	(*(int *)arg)++;
+	((struct kinds *)arg)->n[found->kind]++;
+	cr_assert(found->kind == UMBRA_FOUND_COPY || !found->record || found->why[0]);
 	return 0;
 }
 
@@ -656,17 +659,54 @@ Test(copy, only_finished_copies_of_this_state_are_found)
 	const struct umbra_provider *p = umbra_provider_find("copy");
 	_cleanup_free_ char *state = umbra_asprintf("%s/state", place);
 	struct umbra_shadow *shadow = rig_copy(NULL);
-	int n = 0;
+	struct kinds is = {0}, other = {0};
 
 	rig_copy(shadow);
 	rig_run("mkdir -p state/copies/00000000-0000-4000-8000-000000000000/tree state/copies/junk "
 		"&& "
 		"mkdir state/copies/00000000-0000-4000-8000-000000000001 && "
 		"echo '{' >state/copies/00000000-0000-4000-8000-000000000001/shadow.json");
-	cr_assert_eq(p->scan(rig_state_fd(), state, count, &n, NULL), 0);
-	cr_assert_eq(n, 2);
-	cr_assert_eq(p->scan(rig_state_fd(), "/other", count, &n, NULL), 0);
-	cr_assert_eq(n, 2);
+	cr_assert_eq(p->scan(rig_state_fd(), state, count, &is, NULL), 0);
+	cr_assert_eq(is.n[UMBRA_FOUND_COPY], 2);
+	cr_assert_eq(is.n[UMBRA_FOUND_LEFTOVER], 1);
+	cr_assert_eq(is.n[UMBRA_FOUND_STRANGE], 1);
+	cr_assert_eq(p->scan(rig_state_fd(), "/other", count, &other, NULL), 0);
+	cr_assert_eq(other.n[UMBRA_FOUND_COPY], 0);
+	cr_assert_eq(other.n[UMBRA_FOUND_FOREIGN], 2);
+}
+
+/* A record that somebody copied along with a directory is no licence to show it as another one. */
+Test(copy, a_record_of_another_copy_is_strange)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	_cleanup_free_ char *state = umbra_asprintf("%s/state", place);
+	struct umbra_shadow *shadow = rig_copy(NULL);
+	struct kinds is = {0};
+
+	rig_run("cp -a state/copies/%s state/copies/00000000-0000-4000-8000-000000000000",
+		shadow->id.s);
+	cr_assert_eq(p->scan(rig_state_fd(), state, count, &is, NULL), 0);
+	cr_assert_eq(is.n[UMBRA_FOUND_COPY], 1);
+	cr_assert_eq(is.n[UMBRA_FOUND_STRANGE], 1);
+}
+
+Test(copy, only_a_leftover_can_be_discarded)
+{
+	const struct umbra_provider *p = umbra_provider_find("copy");
+	static const char id[] = "00000000-0000-4000-8000-000000000000";
+	struct umbra_shadow *shadow = rig_copy(NULL);
+	struct umbra_error err = {0};
+
+	rig_run("mkdir -p state/copies/%s/tree/sub", id);
+	cr_assert_eq(p->discard(rig_state_fd(), "/", shadow->id.s, NULL, &err), -EBUSY);
+	rig_run("[ -e state/copies/%s/shadow.json ]", shadow->id.s);
+	/* Somebody else is at work in it. */
+	rig_run("exec 9<state/copies/%s && flock -s 9 && (exec sleep 2) & sleep 0.3", id);
+	cr_assert_eq(p->discard(rig_state_fd(), "/", id, NULL, &err), -EBUSY);
+	rig_run("[ -e state/copies/%s/tree/sub ] && flock state/copies/%s true", id, id);
+	cr_assert_eq(p->discard(rig_state_fd(), "/", id, NULL, &err), 0, "%s", err.text);
+	rig_run("[ ! -e state/copies/%s ]", id);
+	cr_assert_eq(p->discard(rig_state_fd(), "/", id, NULL, &err), 0);
 }
 
 Test(copy, a_hostile_id_is_no_copy)

@@ -69,7 +69,7 @@ int umbra_btrfs_prepare(struct umbra_member *m, struct umbra_error *err)
 		r = umbra_btrfs_store_thawed(w->store, UMBRA_THAW_WAIT_MS, err);
 	if (r < 0)
 		return r;
-	w->dir = umbra_btrfs_store_make(w->store, &m->shadow->id, err);
+	w->dir = umbra_btrfs_store_make(w->store, &m->shadow->id, m->state_dir, err);
 	if (w->dir < 0)
 		return w->dir;
 	m->priv = TAKE_PTR(w);
@@ -115,5 +115,6 @@ int umbra_btrfs_abort(struct umbra_member *m, struct umbra_error *err)
 	m->priv = NULL;
 	if (!w)
 		return umbra_btrfs_delete_leftover(m->shadow, err);
+	w->dir = umbra_close(w->dir);
 	return umbra_btrfs_delete_copy(w->store, &m->shadow->id, NULL, err);
 }

@@ -40,8 +40,12 @@ int umbra_btrfs_delete_leftover(const struct umbra_shadow *shadow, struct umbra_
 /* read.c */
 int umbra_btrfs_open(int state_fd, const struct umbra_shadow *shadow, struct umbra_root **out,
 		     struct umbra_error *err);
+
+/* scan.c */
 int umbra_btrfs_scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg,
 		     struct umbra_error *err);
+int umbra_btrfs_discard(int state_fd, const char *state_dir, const char *id,
+			struct umbra_watch *watch, struct umbra_error *err);
 
 /* record.c: shadow->volume is "btrfs:FILESYSTEM/SUBVOLUME" (uuids); shadow->data has more. */
 struct umbra_btrfs_record {

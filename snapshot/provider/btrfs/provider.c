@@ -46,4 +46,5 @@ const struct umbra_provider umbra_provider_btrfs = {
 	.open = umbra_btrfs_open,
 	.remove = umbra_btrfs_remove,
 	.scan = umbra_btrfs_scan,
+	.discard = umbra_btrfs_discard,
 };

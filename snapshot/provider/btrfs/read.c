@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/provider/btrfs/parts.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "common/log.h"
 
 static void close_root(struct umbra_root *root)
 {
@@ -110,72 +107,4 @@ int umbra_btrfs_open(int state_fd, const struct umbra_shadow *shadow, struct umb
 		return fd;
 	r = verify(fd, shadow, rec.snapshot, err);
 	return r < 0 ? r : new_root(&store, &fd, rec.origin_id, out, err);
-}
-
-/* For scan(): whose copies, and who wants to know. */
-struct search {
-	const char *state_dir;
-	umbra_scan_fn fn;
-	void *arg;
-};
-
-static int scan_copy(const struct search *s, int parent, const char *id, const char *device)
-{
-	_cleanup_free_ char *where = NULL, *owner = NULL;
-	_cleanup_json_ json_t *record = NULL;
-	_cleanup_close_ int dir =
-		openat(parent, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct umbra_error why = {0};
-	int r;
-
-	where = umbra_asprintf("%s:/" UMBRA_BTRFS_STORE "/%s", device, id);
-	if (!where)
-		return -ENOMEM;
-	if (dir < 0)
-		return 0;
-	r = umbra_record_read(dir, where, &record, &why);
-	if (r < 0) {
-		if (r != -ENOENT)
-			umbra_log_warning("%s; this copy is left out", why.text);
-		return 0;
-	}
-	r = umbra_doc_get_path(record, "state_dir", &owner);
-	if (r == -ENOMEM)
-		return r;
-	return r == 0 && strcmp(owner, s->state_dir) == 0 ? s->fn(s->arg, record, where) : 0;
-}
-
-static int scan_store(struct umbra_btrfs_store *store, void *arg, struct umbra_error *err)
-{
-	_cleanup_close_ int parent = -1;
-	_cleanup_dir_ DIR *d = NULL;
-	struct dirent *e;
-	int r = umbra_btrfs_store_dir(store, &parent, err);
-
-	if (r != 0)
-		return r < 0 ? r : 0;
-	d = fdopendir(parent);
-	if (!d)
-		return umbra_fail_errno(err, errno, "cannot list the copies on '%s'",
-					store->device);
-	parent = -1; /* d has it */
-	while (r == 0 && (errno = 0, e = readdir(d)) != NULL)
-		if (umbra_id_valid(e->d_name))
-			r = scan_copy(arg, dirfd(d), e->d_name, store->device);
-	if (r == 0 && errno != 0)
-		return umbra_fail_errno(err, errno, "cannot list the copies on '%s'",
-					store->device);
-	return r;
-}
-
-int umbra_btrfs_scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg,
-		     struct umbra_error *err)
-{
-	struct search s = {.state_dir = state_dir, .fn = fn, .arg = arg};
-	struct umbra_error none = {0};
-
-	(void)state_fd;
-	if (umbra_mountfd_available("btrfs", &none) < 0)
-		return 0; /* not for this process: it cannot have made any */
-	return umbra_btrfs_store_each(UMBRA_MOUNTFD_READ, scan_store, &s, err);
 }

@@ -3,8 +3,8 @@
  * Where provider btrfs keeps its copies: in the top level of the copied filesystem itself.
  *
  * TOP/.umbra/			0700 root
- * TOP/.umbra/SHADOW/		one copy
- * TOP/.umbra/SHADOW/root	the read-only snapshot
+ * TOP/.umbra/SHADOW/		one copy; flock()ed while it is made; has an attribute that says
+ * whose TOP/.umbra/SHADOW/root	the read-only snapshot
  * TOP/.umbra/SHADOW/shadow.json	its record; a copy without one is unfinished
  *
  * The top level is reached through a detached mount, so that nothing of it shows in users' trees
@@ -68,9 +68,21 @@ int umbra_btrfs_store_thawed(const struct umbra_btrfs_store *store, int limit_ms
 int umbra_btrfs_store_dir(const struct umbra_btrfs_store *store, int *fd_out,
 			  struct umbra_error *err);
 
-/* The directory of a copy, made if it is missing, and the store's with it. A descriptor. */
+/*
+ * The directory of a copy, made if it is missing, and the store's with it. A descriptor: until it
+ * is closed the copy is in use. owner: the state directory whose it is.
+ */
 int umbra_btrfs_store_make(const struct umbra_btrfs_store *store, const struct umbra_id *shadow,
-			   struct umbra_error *err);
+			   const char *owner, struct umbra_error *err);
+
+enum umbra_btrfs_claim {
+	UMBRA_BTRFS_OURS,    /* what has no record there is a leftover of ours */
+	UMBRA_BTRFS_OTHERS,  /* another state directory's, or being made at the moment */
+	UMBRA_BTRFS_UNKNOWN, /* it does not say whose: an older umbra made it */
+};
+
+/* Whose is the directory of a copy (dir)? Locked until dir is closed, unless it is OTHERS. */
+enum umbra_btrfs_claim umbra_btrfs_store_claim(int dir, const char *owner);
 
 /* Removes the store's directory when it is empty. */
 void umbra_btrfs_store_tidy(const struct umbra_btrfs_store *store);

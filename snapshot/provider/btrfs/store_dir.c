@@ -3,12 +3,16 @@
 #include "snapshot/provider/btrfs/store.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "snapshot/sys/frozen.h"
 
+#define OWNER            "trusted.umbra.state_dir"
 #define WORTH_A_SYNC_KIB 4096
 
 /* How much the whole machine has still to write, KiB; a lot when that cannot be found out. */
@@ -128,8 +132,47 @@ static int take_away(int top_fd)
 	return unlinkat(top_fd, UMBRA_BTRFS_STORE, AT_REMOVEDIR);
 }
 
+/*
+ * No file says whose it is, as that would have to be written out by itself: an attribute is
+ * committed with the snapshot. -ENOENT: somebody took the empty directory away before it was
+ * locked.
+ */
+static int mark(int dir, const char *owner)
+{
+	struct stat st;
+
+	if (flock(dir, LOCK_SH) < 0 || fsetxattr(dir, OWNER, owner, strlen(owner), 0) < 0 ||
+	    fstat(dir, &st) < 0)
+		return -errno;
+	return st.st_nlink == 0 ? -ENOENT : 0;
+}
+
+static int make_marked(int store, const struct umbra_id *shadow, const char *owner)
+{
+	_cleanup_close_ int dir = umbra_open_dir_make(store, shadow->s, 0700);
+	int r = dir < 0 ? dir : mark(dir, owner);
+
+	return r < 0 ? r : TAKE_FD(dir);
+}
+
+enum umbra_btrfs_claim umbra_btrfs_store_claim(int dir, const char *owner)
+{
+	char there[PATH_MAX];
+	ssize_t n;
+
+	if (flock(dir, LOCK_EX | LOCK_NB) < 0)
+		return UMBRA_BTRFS_OTHERS;
+	n = fgetxattr(dir, OWNER, there, sizeof(there));
+	if (n >= 0)
+		return (size_t)n == strlen(owner) && memcmp(there, owner, (size_t)n) == 0
+			       ? UMBRA_BTRFS_OURS
+			       : UMBRA_BTRFS_OTHERS;
+	/* Killed before it was marked: there is nothing in it that could be anybody's. */
+	return umbra_dir_is_empty(dir, ".") == 1 ? UMBRA_BTRFS_OURS : UMBRA_BTRFS_UNKNOWN;
+}
+
 int umbra_btrfs_store_make(const struct umbra_btrfs_store *store, const struct umbra_id *shadow,
-			   struct umbra_error *err)
+			   const char *owner, struct umbra_error *err)
 {
 	int r, tries;
 
@@ -145,7 +188,7 @@ int umbra_btrfs_store_make(const struct umbra_btrfs_store *store, const struct u
 				return fail_store(store, r, "make", err);
 			continue;
 		}
-		r = umbra_open_dir_make(dir, shadow->s, 0700);
+		r = make_marked(dir, shadow, owner);
 		if (r >= 0)
 			return r;
 		if (r != -ENOENT) /* else somebody tidied it away in between */

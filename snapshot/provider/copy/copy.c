@@ -3,17 +3,16 @@
  * Provider "copy": any directory, any filesystem, no privilege. A tree in the store (store.h);
  * what did not change since the previous copy is a hard link to it.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "snapshot/provider.h"
 #include "snapshot/provider/copy/copier.h"
 #include "snapshot/provider/copy/flush.h"
 #include "snapshot/provider/copy/open.h"
 #include "snapshot/provider/copy/remover.h"
+#include "snapshot/provider/copy/scan.h"
 #include "snapshot/provider/copy/store.h"
 #include "snapshot/sys/frozen.h"
 
@@ -224,20 +223,12 @@ static int finish(struct umbra_member *m, struct umbra_error *err)
 
 /* --- removal --- */
 
-static int remove_copy(int state_fd, const char *id, struct umbra_watch *watch,
-		       struct umbra_error *err)
+/* copy: the descriptor of the copy. */
+static int remove_opened(int store, int copy, const char *id, struct umbra_watch *watch,
+			 struct umbra_error *err)
 {
-	_cleanup_close_ int store = umbra_store_open(state_fd, false), copy = -1;
 	int r;
 
-	copy = store < 0 ? store : umbra_store_open_copy(store, id);
-	if (copy == -ENOENT)
-		return 0;
-	if (copy < 0)
-		return umbra_fail_errno(err, copy, "cannot open the copy '%s' in the store", id);
-	r = refuse_frozen(store, state_fd, err);
-	if (r < 0)
-		return r;
 	/* Without its record it is a leftover, whatever happens now. */
 	if (unlinkat(copy, UMBRA_RECORD_NAME, 0) < 0 && errno != ENOENT)
 		return umbra_fail_errno(err, errno, "cannot delete the record of copy '%s'", id);
@@ -254,68 +245,46 @@ static int remove_copy(int state_fd, const char *id, struct umbra_watch *watch,
 	return r < 0 ? umbra_fail_errno(err, r, "deleting the copy '%s'", id) : 0;
 }
 
+/* leftover: only what has no record, and nobody at work in it. */
+static int remove_copy(int state_fd, const char *id, bool leftover, struct umbra_watch *watch,
+		       struct umbra_error *err)
+{
+	_cleanup_close_ int store = umbra_store_open(state_fd, false), copy = -1;
+	int r;
+
+	copy = store < 0 ? store : umbra_store_open_copy(store, id);
+	if (copy == -ENOENT)
+		return 0;
+	if (copy < 0)
+		return umbra_fail_errno(err, copy, "cannot open the copy '%s' in the store", id);
+	r = refuse_frozen(store, state_fd, err);
+	if (r < 0)
+		return r;
+	if (leftover && (umbra_store_in_use(copy) || umbra_store_finished(copy)))
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "the copy '%s' is no leftover: somebody is making it", id);
+	return remove_opened(store, copy, id, watch, err);
+}
+
+static int discard(int state_fd, const char *state_dir, const char *id, struct umbra_watch *watch,
+		   struct umbra_error *err)
+{
+	(void)state_dir; /* all that is in STATE is its */
+	return remove_copy(state_fd, id, true, watch, err);
+}
+
 static int abort_member(struct umbra_member *m, struct umbra_error *err)
 {
 	if (m->priv)
 		m->priv = free_priv(m->priv);
 	/* Whoever asked to stop would stop this too. */
-	return remove_copy(m->state_fd, m->shadow->id.s, NULL, err);
+	return remove_copy(m->state_fd, m->shadow->id.s, false, NULL, err);
 }
 
 static int remove_shadow(int state_fd, const struct umbra_shadow *shadow, struct umbra_watch *watch,
 			 struct umbra_error *err)
 {
-	return remove_copy(state_fd, shadow->id.s, watch, err);
-}
-
-/* --- scan --- */
-
-static int scan_one(int store, const char *id, const char *state_dir, umbra_scan_fn fn, void *arg)
-{
-	_cleanup_close_ int copy = umbra_store_open_copy(store, id);
-	_cleanup_free_ char *owner = NULL;
-	_cleanup_json_ json_t *record = NULL;
-	struct umbra_error why = {0};
-	char where[64];
-	int r;
-
-	if (copy < 0)
-		return 0;
-	snprintf(where, sizeof(where), UMBRA_STORE_COPIES "/%s", id);
-	r = umbra_record_read(copy, where, &record, &why);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0) {
-		umbra_log_warning("a copy that cannot be recognised is left out: %s", why.text);
-		return 0;
-	}
-	if (umbra_doc_get_path(record, "state_dir", &owner) < 0 || strcmp(owner, state_dir) != 0)
-		return 0;
-	return fn(arg, record, where);
-}
-
-static int scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg,
-		struct umbra_error *err)
-{
-	_cleanup_close_ int store = umbra_store_open(state_fd, false);
-	_cleanup_dir_ DIR *dir = NULL;
-	struct dirent *de;
-	int fd, r = 0;
-
-	if (store == -ENOENT)
-		return 0;
-	fd = store < 0 ? -1 : fcntl(store, F_DUPFD_CLOEXEC, 0);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		r = store < 0 ? store : -errno;
-		umbra_close(fd);
-		return umbra_fail_errno(err, r, "cannot list the store '%s/" UMBRA_STORE_COPIES "'",
-					state_dir);
-	}
-	while (r == 0 && (de = readdir(dir)))
-		if (umbra_id_valid(de->d_name))
-			r = scan_one(store, de->d_name, state_dir, fn, arg);
-	return r;
+	return remove_copy(state_fd, shadow->id.s, false, watch, err);
 }
 
 const struct umbra_provider umbra_provider_copy = {
@@ -329,5 +298,6 @@ const struct umbra_provider umbra_provider_copy = {
 	.abort = abort_member,
 	.open = umbra_copy_store_read,
 	.remove = remove_shadow,
-	.scan = scan,
+	.scan = umbra_copy_scan,
+	.discard = discard,
 };

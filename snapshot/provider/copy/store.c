@@ -2,6 +2,7 @@
 #include "snapshot/provider/copy/store.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -44,11 +45,17 @@ int umbra_store_make_copy(int store_fd, const char *id)
 	fd = open_below(store_fd, id);
 	if (fd < 0)
 		return fd;
+	flock(fd, LOCK_SH);
 	/* Nothing in the tree may inherit an ACL that the state directory happens to have. */
 	fremovexattr(fd, "system.posix_acl_default");
 	if (mkdirat(fd, UMBRA_STORE_TREE, 0700) < 0)
 		return -errno;
 	return TAKE_FD(fd);
+}
+
+bool umbra_store_in_use(int copy_fd)
+{
+	return flock(copy_fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 bool umbra_store_finished(int copy_fd)

@@ -20,8 +20,12 @@ int umbra_store_open(int state_fd, bool make);
 int umbra_store_open_copy(int store_fd, const char *id);
 int umbra_store_open_tree(int copy_fd);
 
-/* Makes ID/ and ID/tree/. Gives ID/. */
+/* Makes ID/ and ID/tree/. Gives ID/, which is in use until it is closed. */
 int umbra_store_make_copy(int store_fd, const char *id);
+
+/* Has somebody the descriptor that it was made with? (A lock on it tells; there may be none on a
+ * network filesystem.) */
+bool umbra_store_in_use(int copy_fd);
 
 /* Has the copy a record? */
 bool umbra_store_finished(int copy_fd);
