@@ -23,6 +23,7 @@ struct line {
 	const char *path;                   /* first word of a command that takes paths, or NULL */
 	size_t n_words;                     /* positional ones before the last */
 	bool ended;                         /* by "--" */
+	bool forget;                        /* only sets that could not be deleted are meant */
 };
 
 static void offer(const char *typed, const char *prefix, const char *candidate,
@@ -56,6 +57,17 @@ static void offer_set(const char *typed, const char *prefix, const struct umbra_
 	offer(typed, prefix, token, text);
 }
 
+static void offer_unfinished(struct umbra_engine *e, const char *typed, const char *prefix)
+{
+	_cleanup_set_list_ struct umbra_set_list sets = {0};
+	size_t i;
+
+	if (umbra_catalog_load_unfinished(umbra_engine_catalog(e), &sets, NULL) < 0)
+		return;
+	for (i = sets.n; i-- > 0;)
+		offer_set(typed, prefix, sets.sets[i]);
+}
+
 /* Newest first; those that cover the path, when there is one. */
 static void offer_sets(const struct line *l, const char *typed, const char *prefix)
 {
@@ -65,8 +77,13 @@ static void offer_sets(const struct line *l, const char *typed, const char *pref
 	char token[UMBRA_TOKEN_LEN + 1];
 	size_t i;
 
-	if (umbra_engine_open(l->state, UMBRA_CATALOG_READ, &e, NULL) < 0 ||
-	    umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &sets, NULL) < 0 || sets.n == 0)
+	if (umbra_engine_open(l->state, UMBRA_CATALOG_READ, &e, NULL) < 0)
+		return;
+	if (l->forget) {
+		offer_unfinished(e, typed, prefix);
+		return;
+	}
+	if (umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &sets, NULL) < 0 || sets.n == 0)
 		return;
 	if (l->path && umbra_cli_path_in(e, l->path, &path, token, NULL) < 0)
 		path = NULL;
@@ -148,6 +165,8 @@ static void scan_option(struct line *l, const char *word, const char *next, size
 	const struct umbra_option *o = find_option(l->command, word);
 	const char *value = strchr(word, '=');
 
+	if (o && strcmp(o->name, "forget") == 0)
+		l->forget = true;
 	if (!o || !o->arg)
 		return;
 	if (!value && !next) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/forget.h"
 #include "cli/observe.h"
 #include "cli/output.h"
 #include "cli/paths.h"
@@ -14,6 +15,7 @@
 static const struct umbra_option options[] = {
 	{"oldest", 0, "PATH", "the oldest set that covers PATH", UMBRA_WORD_PATH},
 	{"all", 0, "PATH", "all sets that cover PATH", UMBRA_WORD_PATH},
+	{"forget", 0, NULL, "give up what could not be deleted", UMBRA_WORD_NONE},
 	{"yes", 'y', NULL, "do not ask", UMBRA_WORD_NONE},
 	{"wait", 'w', "SECONDS", "wait that long for a creation or deletion to end",
 	 UMBRA_WORD_NONE},
@@ -155,8 +157,11 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	_cleanup_free_ const struct umbra_set **sets = NULL;
 	_cleanup_free_ char *readers = NULL;
 	struct umbra_doomed d = {.all = &list};
-	int r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &engine, err);
+	int r;
 
+	if (umbra_args_has(args, "forget"))
+		return umbra_cli_forget(cli, args, err);
+	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &engine, err);
 	if (r == 0)
 		r = umbra_engine_sets(engine, UMBRA_LOAD_BRIEF, &list, err);
 	if (r == 0)
@@ -171,7 +176,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 
 const struct umbra_command umbra_command_delete = {
 	.name = "delete",
-	.words = "SET… | --oldest PATH | --all PATH",
+	.words = "SET… | --oldest PATH | --all PATH | --forget SET…",
 	.summary = "Delete shadow copy sets",
 	.help = "Mounted trees let go of a set before its copies are deleted. A deletion that was\n"
 		"interrupted is finished by the next create, delete or check. More than one set "
