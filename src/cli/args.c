@@ -144,7 +144,7 @@ static int check_words(const struct umbra_command *command, const struct umbra_a
 	size_t i;
 
 	if (args->n_words < command->min_words)
-		return usage(command, err, "too few words", NULL);
+		return usage(command, err, "a word is missing:", command->words);
 	if (args->n_words > command->max_words)
 		return usage(command, err, "unexpected", args->words[command->max_words]);
 	for (i = 0; i < args->n_words; i++)
@@ -157,7 +157,7 @@ int umbra_args_parse(const struct umbra_command *command, int argc, char **argv,
 		     struct umbra_cli *cli, struct umbra_args *args, struct umbra_error *err)
 {
 	struct option longs[UMBRA_OPTIONS_MAX + 8];
-	char shorts[2 * (UMBRA_OPTIONS_MAX + 8) + 2], letter[2] = {0};
+	char shorts[2 * (UMBRA_OPTIONS_MAX + 8) + 2], letter[3] = "-";
 	int c, r;
 
 	*args = (struct umbra_args){.command = command};
@@ -165,7 +165,7 @@ int umbra_args_parse(const struct umbra_command *command, int argc, char **argv,
 	optind = 0;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-		letter[0] = (char)optopt;
+		letter[1] = (char)optopt;
 		if (c == ':')
 			return usage(command, err, "an argument is missing after",
 				     argv[optind - 1]);

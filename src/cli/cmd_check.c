@@ -63,7 +63,7 @@ const struct umbra_command umbra_command_check = {
 	.name = "check",
 	.words = "",
 	.summary = "Check catalog and copies, and undo what killed processes left",
-	.help = "\nExit status 1 when there are problems. --rebuild keeps the old catalog beside "
+	.help = "Exit status 1 when there are problems. --rebuild keeps the old catalog beside "
 		"the new\n"
 		"one as catalog.db.old.",
 	.options = options,

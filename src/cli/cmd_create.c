@@ -78,7 +78,7 @@ const struct umbra_command umbra_command_create = {
 	.name = "create",
 	.words = "[PATH…]",
 	.summary = "Make a shadow copy set of the volumes that the PATHs lie on",
-	.help = "\nOne set holds all PATHs (default: the current directory) as of one creation. "
+	.help = "One set holds all PATHs (default: the current directory) as of one creation. "
 		"With\n"
 		"provider 'copy' it is the directory PATH itself that is copied. Filesystems "
 		"mounted\n"

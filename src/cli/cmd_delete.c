@@ -49,7 +49,8 @@ static int choose_covering(struct umbra_doomed *d, const char *path, bool all,
 		if (umbra_set_covering(d->all->sets[i], real))
 			choose(d, d->all->sets[i]);
 	if (d->n == 0)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT, "no set covers '%s'", real);
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "no shadow copy set covers '%s' (see 'umbra list')", real);
 	return 0;
 }
 

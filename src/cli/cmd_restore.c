@@ -231,10 +231,14 @@ static int restore(struct call *c, const struct umbra_set *set, const char *path
 	umbra_restore_finish(&c->r);
 	c->failed += c->r.failed;
 	tell_lost(&c->r);
+	/* Also what one that failed or was interrupted has done. */
+	if (c->restored && (r == 0 || c->r.made + c->r.replaced + c->r.attrs > 0) &&
+	    add_json(c, path, dest, token) < 0)
+		return umbra_oom(err);
 	if (r < 0)
 		return r == -ECANCELED ? interrupted(&c->r, path, err) : r;
 	if (c->restored)
-		return add_json(c, path, dest, token) < 0 ? umbra_oom(err) : 0;
+		return 0;
 	if (by_default && !c->to && is_nothing(&c->r))
 		return tell_nothing(c, path, set, err);
 	summary(&c->r, path, token);
@@ -282,14 +286,37 @@ static int resolve_to(struct call *c, const char *word, struct umbra_error *err)
 	return umbra_cli_path(word, &c->to, err);
 }
 
+/* Would it be the same with the next word? */
+static bool ends_all(const struct umbra_error *err)
+{
+	return err->code == UMBRA_E_USAGE || err->code == UMBRA_E_INTERRUPTED ||
+	       err->code == UMBRA_E_NO_SPACE || err->code == UMBRA_E_INTERNAL;
+}
+
+/* What fails does not keep the others from being restored. */
 static int each(struct call *c, struct umbra_error *err)
 {
 	size_t i;
-	int r = 0;
+	int r;
 
-	for (i = 0; r == 0 && i < c->args->n_words; i++)
+	for (i = 0; i < c->args->n_words; i++) {
 		r = one(c, c->args->words[i], err);
-	return r;
+		if (r < 0 && ends_all(err))
+			return r;
+		if (r < 0) {
+			umbra_log_error("%s", err->text);
+			c->failed++;
+		}
+	}
+	return 0;
+}
+
+/* Looked for before anything is done. */
+static int check_from(const struct call *c, struct umbra_error *err)
+{
+	const struct umbra_set *set;
+
+	return c->from ? umbra_set_list_find(&c->l.sets, c->from, &set, err) : 0;
 }
 
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
@@ -300,6 +327,8 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	int r = umbra_lookup_begin(&c.l, cli, err);
 
 	if (r == 0)
+		r = check_from(&c, err);
+	if (r == 0)
 		r = resolve_to(&c, umbra_args_value(args, "to"), err);
 	if (r == 0) {
 		umbra_terminal_init(&c.terminal);
@@ -307,8 +336,11 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 		umbra_terminal_finish(&c.terminal);
 		tell_plain(&c);
 	}
-	if (r == 0 && restored)
-		r = umbra_output_json(json_pack("{s:O}", "restored", restored), err);
+	if (json_array_size(restored) > 0) {
+		int printed = umbra_output_json(json_pack("{s:O}", "restored", restored),
+						r < 0 ? NULL : err);
+		r = r < 0 ? r : printed;
+	}
 	umbra_lookup_finish(&c.l);
 	free(c.to);
 	free(c.plain);

@@ -77,7 +77,7 @@ static void help_one(const struct umbra_command *command)
 	printf("usage: umbra %s [OPTION…]%s%s\n\n%s.\n", command->name, *command->words ? " " : "",
 	       command->words, command->summary);
 	if (command->help)
-		printf("%s\n", command->help);
+		printf("\n%s\n", command->help);
 	printf("\n");
 	help_options(command->options, command);
 	help_options(umbra_common_options, command);

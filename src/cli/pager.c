@@ -8,15 +8,39 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "common/util.h"
+
+/* Is there such a program? What is more than a name is for the shell to find. */
+static bool is_there(const char *pager)
+{
+	size_t len = strcspn(pager, " \t");
+	const char *path = getenv("PATH"), *dir;
+
+	if (strcspn(pager, "/=$`'\"\\();&|<>") < len || !path)
+		return true;
+	for (dir = path; *dir; dir += strcspn(dir, ":"), dir += *dir == ':') {
+		_cleanup_free_ char *file =
+			umbra_asprintf("%.*s/%.*s", (int)strcspn(dir, ":"), dir, (int)len, pager);
+
+		if (file && access(file, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
 
 static const char *choose(void)
 {
 	const char *pager = getenv("PAGER");
 
 	if (!pager)
-		return "less";
-	return *pager && strcmp(pager, "cat") != 0 ? pager : NULL;
+		return is_there("less") ? "less" : is_there("more") ? "more" : NULL;
+	if (!*pager || strcmp(pager, "cat") == 0)
+		return NULL;
+	if (is_there(pager))
+		return pager;
+	umbra_log_warning("there is no pager '%s' ($PAGER)", pager);
+	return NULL;
 }
 
 static void run_pager(const char *pager, int input)
@@ -34,11 +58,12 @@ static void run_pager(const char *pager, int input)
 void umbra_pager_start(struct umbra_pager *p)
 {
 	_cleanup_close_ int input = -1, output = -1;
-	const char *pager = choose();
+	const char *pager;
 	int ends[2];
 
 	*p = (struct umbra_pager){.saved = -1};
-	if (!pager || !isatty(STDOUT_FILENO) || pipe2(ends, O_CLOEXEC) < 0)
+	pager = isatty(STDOUT_FILENO) ? choose() : NULL;
+	if (!pager || pipe2(ends, O_CLOEXEC) < 0)
 		return;
 	input = ends[0];
 	output = ends[1];

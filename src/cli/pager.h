@@ -10,7 +10,7 @@ struct umbra_pager {
 };
 
 /* Does nothing when standard output is no terminal, or PAGER is empty or "cat", or it cannot be
- * started. */
+ * started; a PAGER that is not there is a warning. */
 void umbra_pager_start(struct umbra_pager *p);
 
 /* Sends what is left and waits until the person has read it. */

@@ -22,6 +22,8 @@ load helper
 	assert_error 2 "no command 'frobnicate'"
 	run umbra providers --frobnicate
 	assert_error 2 "no option '--frobnicate'"
+	run umbra providers -x
+	assert_error 2 "no option '-x'"
 	run umbra providers --state
 	assert_error 2 "missing after '--state'"
 	run umbra providers word

@@ -43,7 +43,7 @@ sets_left() { umbra list --json | jq '.sets | length'; }
 	run umbra delete --all "$T" --oldest "$T"
 	assert_error 2 'say what to delete'
 	run umbra delete --all "$T" --yes
-	assert_error 1 "no set covers '$T'"
+	assert_error 1 "no shadow copy set covers '$T'"
 }
 
 @test "delete: the question shows what would go; only yes is yes" {

@@ -160,3 +160,21 @@ stopped() {
 	run env PAGER="sed 's/^/paged: /'" script -qec "umbra diff '$D/f'" /dev/null
 	[[ $output == *'paged: +two'* ]]
 }
+
+@test "diff: a pager that is not there loses nothing" {
+	command -v script >/dev/null || unable "no script(1)"
+	echo one >"$D/f"
+	create_at 1000000000
+	echo two >"$D/f"
+	run env PAGER=no-such-pager script -qec "umbra diff '$D/f'" /dev/null
+	assert_ok
+	[[ $output == *"warning: there is no pager 'no-such-pager'"*'+two'* ]]
+	run env PAGER=no-such-pager umbra diff "$D/f"
+	[[ $output != *warning* ]]
+	# Neither less nor more in PATH.
+	mkdir "$T/few"
+	ln -s "$(command -v diff)" "$T/few/"
+	run script -qec "env -u PAGER PATH='$T/few' '$UMBRA' diff '$D/f'" /dev/null
+	assert_ok
+	[[ $output == *'+two'* ]]
+}

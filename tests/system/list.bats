@@ -38,7 +38,7 @@ load helper
 	run umbra show @GMT-2026.02.30-00.00.00
 	assert_error 2 "is not a time"
 	run umbra show
-	assert_error 2 'too few words'
+	assert_error 2 "a word is missing: 'SET'"
 }
 
 @test "volumes: the filesystem of the test is listed" {

@@ -215,7 +215,29 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	run umbra restore "$D/f" --from latest
 	assert_error 1 "'$D/f' is not in @GMT-2001.09.09-01.46.40"
 	run umbra restore
-	assert_error 2 'too few words'
+	assert_error 2 "a word is missing: 'PATH…'"
+}
+
+@test "restore: what cannot be restored does not keep the others from it" {
+	echo one >"$D/a"
+	echo two >"$D/b"
+	create_at 1000000000
+	rm "$D/a" "$D/b"
+	run umbra restore "$D/a" "$D/none" "$D/b"
+	assert_error 1 "'$D/none' is in none of the 1 sets"
+	[[ $output == *"made       $D/a"*"made       $D/b"* ]]
+	[ "$(cat "$D/a" "$D/b")" = $'one\ntwo' ]
+	rm "$D/a" "$D/b"
+	run --separate-stderr umbra restore --json "$D/none" "$D/a"
+	[ "$status" = 1 ]
+	jq -e '[.restored[].path] == [$a]' --arg a "$D/a" <<<"$output"
+	run --separate-stderr umbra restore --json "$D/none"
+	[ "$status" = 1 ]
+	[ -z "$output" ]
+	# A set that there is not is said once.
+	run umbra restore --from latest~7 "$D/a" "$D/b"
+	assert_error 1 "no shadow copy set 'latest~7'"
+	[ "${#lines[@]}" = 1 ]
 }
 
 @test "restore: a full disk leaves the old file, and says so" {
