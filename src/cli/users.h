@@ -11,5 +11,5 @@
  */
 char *umbra_users_of(const char *path);
 
-/* The same for every path of which wanted() says so. */
-char *umbra_users_where(bool (*wanted)(const void *arg, const char *path), const void *arg);
+/* The same for every path of which is() says so. */
+char *umbra_users_where(bool (*is)(const void *arg, const char *path), const void *arg);
