@@ -79,8 +79,9 @@ int umbra_same_data(int a, int b, const atomic_bool *stop, int *failed)
 bool umbra_times_tell(int fd)
 {
 	static const unsigned long silent[] = {
-		TMPFS_MAGIC,       RAMFS_MAGIC,  HUGETLBFS_MAGIC, SQUASHFS_MAGIC,
-		ISOFS_SUPER_MAGIC, CRAMFS_MAGIC, EROFS_MAGIC,     ROMFS_MAGIC,
+		TMPFS_MAGIC,    RAMFS_MAGIC,       HUGETLBFS_MAGIC,
+		SQUASHFS_MAGIC, ISOFS_SUPER_MAGIC, CRAMFS_MAGIC,
+		EROFS_MAGIC,    ROMFS_MAGIC,       OVERLAYFS_SUPER_MAGIC,
 	};
 	struct statfs fs;
 	size_t i;

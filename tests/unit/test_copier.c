@@ -106,7 +106,7 @@ Test(copier, a_lease_that_is_never_given_up_is_noted)
 
 /* --- what changes without any sign of it --- */
 
-Test(copier_memory, what_changes_through_a_mapping_is_seen)
+static void change_through_a_mapping(void)
 {
 	_cleanup_free_ char *path = umbra_asprintf("%s/origin/mapped", place);
 	struct umbra_shadow *first, *second;
@@ -127,6 +127,22 @@ Test(copier_memory, what_changes_through_a_mapping_is_seen)
 	cr_assert_eq(rig_ino(first, "other"), rig_ino(second, "other"));
 	munmap(map, 6);
 	close(fd);
+}
+
+Test(copier_memory, what_changes_through_a_mapping_is_seen)
+{
+	change_through_a_mapping();
+}
+
+/* What lies below an overlay cannot be known. */
+Test(copier, what_changes_through_a_mapping_is_seen_on_an_overlay)
+{
+	place_need_root("to mount an overlay");
+	rig_run("?mkdir low mem && mount -t tmpfs umbra-unit mem && mkdir mem/up mem/work && "
+		"mount -t overlay -o lowerdir=low,upperdir=mem/up,workdir=mem/work umbra-unit "
+		"origin");
+	change_through_a_mapping();
+	rig_run("umount origin mem");
 }
 
 /* Two builds of one image: the same names, numbers, sizes and times. */
@@ -208,6 +224,48 @@ Test(copier, a_deleted_copy_does_not_come_back_after_a_power_cut)
 }
 
 /* --- what the store cannot keep --- */
+
+static size_t notes_of(const struct umbra_shadow *shadow, const char *text)
+{
+	const json_t *note;
+	size_t i, n = 0;
+
+	json_array_foreach (shadow->notes, i, note)
+		n += strstr(umbra_doc_string(note, "text"), text) != NULL;
+	return n;
+}
+
+/* Inodes of 128 bytes have seconds, until 2038. */
+Test(copier, times_that_the_store_does_not_have_are_noted_and_nothing_is_copied_again)
+{
+	struct umbra_shadow *copies[3] = {0};
+	size_t i;
+
+	place_need_root("to mount a filesystem");
+	rig_run("?truncate -s 16M img && mkfs.ext4 -q -F -I 128 img 2>/dev/null && "
+		"mount -o loop img state");
+	rig_use("origin", "state");
+	rig_run("cd origin && mkdir d && touch -d '2001-02-03 04:05:06.789' d/a d/b c && "
+		"ln c d/c && ln -s c link && touch -d '2100-01-01 00:00:00' late");
+	rig_settle();
+	for (i = 0; i < UMBRA_ARRAY_SIZE(copies); i++) {
+		copies[i] = rig_copy(i > 0 ? copies[i - 1] : NULL);
+		cr_assert_eq(notes_of(copies[i], "less exactly"), 1);
+		cr_assert_eq(notes_of(copies[i], "not kept: times"), 1);
+		cr_assert(rig_noted(copies[i], UMBRA_NOTE_PARTIAL, "late"));
+	}
+	cr_assert_eq(rig_data(copies[0], "linked"), 0);
+	cr_assert_eq(rig_data(copies[2], "linked"), rig_data(copies[2], "files"));
+	cr_assert_eq(rig_ino(copies[0], "d/a"), rig_ino(copies[2], "d/a"));
+	rig_use("origin", "origin");
+	rig_run("umount state");
+}
+
+Test(copier, exact_times_are_not_noted)
+{
+	rig_run("touch -d '2001-02-03 04:05:06.789' origin/a origin");
+	cr_assert_eq(notes_of(rig_copy(NULL), ""), 0);
+}
 
 Test(copier, every_copy_says_what_is_lost_in_it)
 {

@@ -281,10 +281,26 @@ void umbra_copier_note_lost(struct copier *c, const struct copy_dir *d, const ch
 	unsigned int lost = rec->flags & LOST;
 	char names[100], text[128];
 
+	if (rec->flags & UMBRA_INVENTORY_ROUNDED_TIMES)
+		c->rounded = true;
 	if (!lost)
 		return;
 	snprintf(text, sizeof(text), "not kept: %s", umbra_attrs_names(lost, names, sizeof(names)));
 	umbra_copier_note(c, d, name, UMBRA_NOTE_PARTIAL, text);
+}
+
+/* A filesystem takes times that it cannot keep, and keeps others without a word: seconds only,
+ * every second second (FAT, and days for the last access), or the last that it has. */
+static unsigned int times_kept(const struct stat *want, const struct stat *store)
+{
+	const int64_t apart = (int64_t)want->st_mtim.tv_sec - store->st_mtim.tv_sec;
+
+	if (apart > 2 || apart < -2)
+		return UMBRA_INVENTORY_LOST_TIMES;
+	return same_time(&want->st_mtim, &store->st_mtim) &&
+			       same_time(&want->st_atim, &store->st_atim)
+		       ? 0
+		       : UMBRA_INVENTORY_ROUNDED_TIMES;
 }
 
 int umbra_copier_attributes(struct copier *c, const struct copy_dir *d, const char *name,
@@ -314,6 +330,8 @@ int umbra_copier_attributes(struct copier *c, const struct copy_dir *d, const ch
 		return store_error(c, r, name ? name : ".", err);
 	/* Owner and mode are put right by the table; the rest is lost. */
 	rec->flags |= lost & LOST;
+	if (!(lost & UMBRA_ATTRS_TIMES))
+		rec->flags |= times_kept(true_st, &store);
 	umbra_copier_note_lost(c, d, name, rec);
 	return 0;
 }
@@ -393,6 +411,15 @@ static int begin(struct copier *c, struct umbra_error *err)
 	return 0;
 }
 
+/* Once: it is so with all files. */
+static int note_rounded(struct copier *c)
+{
+	return c->rounded
+		       ? umbra_shadow_note(c->m->shadow, UMBRA_NOTE_PARTIAL, c->place->origin_path,
+					   "the store's filesystem keeps times less exactly")
+		       : 0;
+}
+
 static int walk_all(struct copier *c, struct umbra_error *err)
 {
 	struct umbra_walk_dir *root = umbra_copier_root(c);
@@ -403,7 +430,7 @@ static int walk_all(struct copier *c, struct umbra_error *err)
 	r = umbra_walk_run(&c->walk, root, err);
 	if (r < 0)
 		return r;
-	if (c->no_memory)
+	if (c->no_memory || note_rounded(c) < 0)
 		return umbra_oom(err);
 	r = umbra_inventory_complete(c->new_inventory);
 	if (r == 0)

@@ -110,6 +110,7 @@ struct copier {
 	atomic_uint_least64_t files, dirs, linked, bytes, copied;
 	struct umbra_flush *early; /* under way, or NULL; the main thread's, as the next one */
 	uint64_t early_from;       /* copied when it began */
+	atomic_bool rounded;       /* the store does not have some times exactly */
 	pthread_mutex_t notes_lock;
 	size_t notes_bytes; /* under notes_lock */
 	bool no_memory;     /* under notes_lock: a note was lost */

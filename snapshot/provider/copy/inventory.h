@@ -32,6 +32,7 @@ enum {
 	UMBRA_INVENTORY_LOST_XATTRS = 1 << 2,
 	UMBRA_INVENTORY_LOST_ACLS = 1 << 3,
 	UMBRA_INVENTORY_LOST_TIMES = 1 << 4,
+	UMBRA_INVENTORY_ROUNDED_TIMES = 1 << 5, /* by less than a filesystem's clock may tick */
 };
 
 struct umbra_inventory_record {
