@@ -12,18 +12,26 @@ void umbra_exceptions_finish(struct umbra_exceptions *list)
 	*list = (struct umbra_exceptions){0};
 }
 
+static int resize(struct umbra_exceptions *list, size_t room)
+{
+	struct umbra_exception *e = reallocarray(list->e, room, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	list->e = e;
+	list->room = room;
+	return 0;
+}
+
+int umbra_exceptions_reserve(struct umbra_exceptions *list, size_t n)
+{
+	return n <= list->room - list->n ? 0 : resize(list, list->n + n);
+}
+
 int umbra_exceptions_add(struct umbra_exceptions *list, uint64_t old, uint64_t new)
 {
-	size_t room = list->room ? list->room * 2 : 64;
-	struct umbra_exception *e;
-
-	if (list->n == list->room) {
-		e = reallocarray(list->e, room, sizeof(*e));
-		if (!e)
-			return -ENOMEM;
-		list->e = e;
-		list->room = room;
-	}
+	if (list->n == list->room && resize(list, list->room ? list->room * 2 : 64) < 0)
+		return -ENOMEM;
 	list->e[list->n++] = (struct umbra_exception){old, new};
 	return 0;
 }
@@ -94,4 +102,12 @@ size_t umbra_exceptions_unique(struct umbra_exceptions *list)
 	}
 	list->n = n;
 	return before - n;
+}
+
+void umbra_exceptions_trim(struct umbra_exceptions *list)
+{
+	if (list->n == 0)
+		umbra_exceptions_finish(list);
+	else if (list->n < list->room)
+		resize(list, list->n);
 }

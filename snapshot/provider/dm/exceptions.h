@@ -24,6 +24,9 @@ struct umbra_exceptions {
 void umbra_exceptions_finish(struct umbra_exceptions *list);
 #define _cleanup_exceptions_ _cleanup_(umbra_exceptions_finish)
 
+/* Room for n more, no more than that, so that adding them cannot fail. 0 or -ENOMEM. */
+int umbra_exceptions_reserve(struct umbra_exceptions *list, size_t n);
+
 /* 0 or -ENOMEM. */
 int umbra_exceptions_add(struct umbra_exceptions *list, uint64_t old, uint64_t new);
 
@@ -32,3 +35,6 @@ int umbra_exceptions_sort(struct umbra_exceptions *list);
 
 /* Of a sorted list: of those of one old the first stays. Returns how many went. */
 size_t umbra_exceptions_unique(struct umbra_exceptions *list);
+
+/* Gives back what is not used. */
+void umbra_exceptions_trim(struct umbra_exceptions *list);

@@ -173,15 +173,10 @@ void umbra_dm_header(uint32_t chunk_sectors, void *chunk)
 	umbra_put_le32(p + 12, chunk_sectors);
 }
 
-void umbra_dm_area(uint32_t chunk_sectors, const struct umbra_exception *e, size_t n, void *chunk)
+void umbra_dm_put_exception(void *area, uint64_t i, uint64_t old, uint64_t new)
 {
-	const uint64_t epa = umbra_dm_epa(chunk_sectors);
-	char *p = chunk;
-	size_t i;
+	char *p = area;
 
-	memset(p, 0, (size_t)chunk_sectors * UMBRA_DM_SECTOR);
-	for (i = 0; i < n && i < epa; i++) {
-		umbra_put_le64(p + i * 16, e[i].old);
-		umbra_put_le64(p + i * 16 + 8, e[i].new);
-	}
+	umbra_put_le64(p + i * 16, old);
+	umbra_put_le64(p + i * 16 + 8, new);
 }

@@ -91,7 +91,5 @@ static inline uint64_t umbra_dm_store_chunks(uint64_t epa, uint64_t n)
 /* What the header is. chunk: chunk_sectors long. */
 void umbra_dm_header(uint32_t chunk_sectors, void *chunk);
 
-/*
- * What an area is that begins with these n exceptions (at most epa are taken; 0: an empty area).
- */
-void umbra_dm_area(uint32_t chunk_sectors, const struct umbra_exception *e, size_t n, void *chunk);
+/* Exception i of an area, from 0; a new area is all zeros. */
+void umbra_dm_put_exception(void *area, uint64_t i, uint64_t old, uint64_t new);
