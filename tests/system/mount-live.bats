@@ -255,6 +255,22 @@ sees() { [ "$(ls "$T/mnt")" = "$1" ]; }
 	umbra umount "$T/mnt"
 }
 
+@test "a coordinator killed before it announces: the tree has the new set, or not the old one" {
+	begin
+	name_next
+	[ ! -e "$T/mnt/$NEXT" ]
+	UMBRA_TEST_FAULT=create.created:kill run next_set "$T/data"
+	[ "$status" = 1 ]
+	[ "$(latest_token)" = "$NEXT" ]
+	eventually test -e "$T/mnt/$NEXT$T/data/file"
+	[ "$(readlink "$T/mnt/latest")" = "$NEXT" ]
+	UMBRA_TEST_FAULT=delete.marked:kill run umbra delete --yes "$FIRST"
+	[ "$status" = 1 ]
+	eventually test ! -e "$T/mnt/$FIRST"
+	[ "$(ls "$T/mnt/by-volume/$VOLUME")" = "$NEXT" ]
+	umbra umount "$T/mnt"
+}
+
 @test "a catalog that was made anew is noticed without an announcement" {
 	begin
 	umbra --state "$T/other" create --provider copy "$T/data" >/dev/null
