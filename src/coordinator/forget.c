@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/forget.h"
 
+#include "common/fault.h"
 #include "coordinator/reconcile.h"
 #include "snapshot/forgotten.h"
 
@@ -57,6 +58,8 @@ static int forget_one(struct umbra_session *s, const struct umbra_set *set, size
 		if (r == -ECANCELED || r == -ENOMEM || r == -EBUSY)
 			return umbra_fail(err, why.code, r, "%s", why.text);
 		r = note(s, set, set->shadows[i], why.text, err);
+		if (r == 0)
+			r = umbra_fault_fail("forget.noted", err);
 		if (r < 0)
 			return r;
 		(*left)++;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "coordinator/check.h"
 #include "coordinator/gather.h"
@@ -101,8 +102,10 @@ static int remove_one(struct umbra_session *s, const struct umbra_rubbish *one,
 		    ? one->provider->remove(state_fd, one->forgotten->shadows[0], &s->watch, err)
 		    : one->provider->discard(state_fd, umbra_engine_state_dir(s->engine), one->id.s,
 					     &s->watch, err);
-	if (r == 0)
+	if (r == 0) {
+		umbra_fault("rebuild.removed"); /* too late to fail */
 		umbra_forgotten_drop(state_fd, one->id.s);
+	}
 	return r;
 }
 
@@ -152,6 +155,8 @@ static int make_catalog(struct umbra_session *s, struct umbra_gathering *g, stru
 	if (r == 0)
 		r = fill_catalog(s, work, g, err);
 	if (r == 0)
+		r = umbra_fault_fail("rebuild.filled", err);
+	if (r == 0)
 		r = swap(state_fd, work_fd, dir, err);
 	unlinkat(state_fd, WORK_DIR, AT_REMOVEDIR);
 	return r;
@@ -168,6 +173,7 @@ int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, s
 	if (r == 0)
 		r = make_catalog(s, &g, err);
 	if (r == 0) {
+		umbra_fault("rebuild.swapped"); /* too late to fail */
 		*sets = count_created(&g.list);
 		umbra_session_announce(s);
 		if (umbra_report(repaired, "the catalog was made anew with %zu set(s)", *sets) < 0)

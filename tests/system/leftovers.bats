@@ -144,6 +144,10 @@ disk() {
 	assert_error 2 'by its time or id'
 	run umbra delete --forget --yes
 	assert_error 2 'say which SETs to forget'
+	if command -v script >/dev/null; then
+		run timeout 30 script -qec "'$UMBRA' delete --forget $token" /dev/null <<<n 3>&- 4>&-
+		assert_error 1 "$token.*mount it instead.*gone for good\? \[y/N\].*nothing was forgotten"
+	fi
 	run -0 umbra delete --forget "$token" --yes
 	[[ $output == *"is forgotten, not deleted ("*"is not mounted"* ]]
 	[[ $output == *"forgotten $token" ]]

@@ -828,24 +828,40 @@ static void remove_catalog(void)
 	unlink(journal);
 }
 
-/* Killed in each step, and then the catalog is lost: nobody knows what was half-made. */
-Test(coordinator, a_leftover_that_no_catalog_knows_is_named_and_removed)
+/* Of all sets. */
+static size_t count_shadows(void)
 {
-	static const enum fake_call at[] = {FAKE_HOLD, FAKE_COMMIT, FAKE_RELEASE, FAKE_FINISH};
-	struct umbra_error err = {0};
-	struct umbra_id kept, id;
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_set_list_ struct umbra_set_list list = {0};
+	size_t i, n = 0;
 
-	cr_assert_eq(create(&kept, &err), 0, "%s", err.text);
-	for (size_t i = 0; i < UMBRA_ARRAY_SIZE(at); i++) {
-		fake_plan = (struct fake_plan){.die = at[i], .only = "/a"};
-		cr_assert_lt(create(&id, NULL), 0);
-		fake_plan = (struct fake_plan){0};
-		cr_assert_eq(entries("fake"), 4);
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_catalog_load(umbra_engine_catalog(e), UMBRA_LOAD_BRIEF, &list, NULL), 0);
+	for (i = 0; i < list.n; i++)
+		n += list.sets[i]->n_shadows;
+	return n;
+}
+
+/* Killed at each point, and then the catalog is lost: nobody knows what was half-made. What has a
+ * record stays, as it could be of use. */
+Test(coordinator, a_leftover_that_no_catalog_knows_is_removed)
+{
+	static const char *const how[] = {"kill", "kill:2"};
+	struct umbra_error err = {0};
+	char points[40][64];
+	struct umbra_id id;
+	size_t n, i;
+
+	n = fault_points("create.", points, UMBRA_ARRAY_SIZE(points));
+	for (i = 0; i < n * 2; i++) {
+		break_at(points[i / 2], how[i & 1]);
+		create(&id, NULL);
+		unsetenv("UMBRA_TEST_FAULT");
 		remove_catalog();
-		cr_assert_eq(check(true, &err), 0, "%s", err.text);
-		cr_assert_eq(entries("fake"), 2);
-		cr_assert_eq(count_sets(), 1);
+		cr_assert_geq(check(true, &err), 0, "%s: %s", points[i / 2], err.text);
+		cr_assert_eq(entries("fake"), count_shadows(), "%s", points[i / 2]);
 	}
+	cr_assert_leq(count_shadows(), 2 * 2 * n);
 }
 
 /* A directory in the store, as a killed process leaves it. */
@@ -969,6 +985,7 @@ Test(coordinator, a_rebuild_keeps_copies_that_are_out_of_reach)
 	_cleanup_free_ char *away =
 		umbra_asprintf("mkdir '%s/away' && mv '%s'/fake/* '%s/away'", place, state, place);
 	_cleanup_free_ char *back = umbra_asprintf("mv '%s'/away/* '%s/fake'", place, state);
+	_cleanup_set_ struct umbra_set *set = NULL;
 	struct umbra_error err = {0};
 	struct umbra_id id;
 
@@ -980,7 +997,8 @@ Test(coordinator, a_rebuild_keeps_copies_that_are_out_of_reach)
 	cr_assert_eq(system(back), 0);
 	fake_plan = (struct fake_plan){0};
 	cr_assert_eq(check(false, &err), 0);
-	cr_assert_eq(load(&id)->n_shadows, 2);
+	set = load(&id);
+	cr_assert_eq(set->n_shadows, 2);
 }
 
 /* 0 or a negative errno; *left: how many sets are forgotten rather than deleted. */
@@ -1073,6 +1091,52 @@ Test(coordinator, an_unfinished_set_can_be_forgotten)
 	cr_assert_eq(count_sets(), 0);
 	fake_plan = (struct fake_plan){0};
 	cr_assert_eq(check(true, &err), 0);
+	cr_assert_eq(entries("fake"), 0);
+	cr_assert_eq(entries("forgotten"), 0);
+}
+
+/* In whatever state it is left, another one does the rest. */
+Test(coordinator, a_rebuild_that_is_killed_is_done_again)
+{
+	struct umbra_error err = {0};
+	char points[40][64];
+	struct umbra_id id;
+	size_t n, i;
+
+	cr_assert_eq(create(&id, &err), 0);
+	n = fault_points("rebuild.", points, UMBRA_ARRAY_SIZE(points));
+	cr_assert_geq(n, 3);
+	for (i = 0; i < n; i++) {
+		make_leftover("");
+		break_at(points[i], "kill");
+		cr_assert_eq(check(true, &err), -1, "%s is never passed", points[i]);
+		unsetenv("UMBRA_TEST_FAULT");
+		cr_assert_eq(count_sets(), 1, "%s", points[i]);
+		cr_assert_eq(check(true, &err), 0, "%s: %s", points[i], err.text);
+		cr_assert_eq(count_sets(), 1, "%s", points[i]);
+		cr_assert_eq(entries("fake"), 2, "%s", points[i]);
+		cr_assert_eq(entries("rebuild"), 0, "%s", points[i]);
+	}
+}
+
+/* Killed when it was noted and still in the catalog. */
+Test(coordinator, a_forgetting_that_is_killed_is_a_deletion_still)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	size_t left;
+
+	cr_assert_eq(create(&id, &err), 0);
+	fake_plan = (struct fake_plan){.fail = FAKE_REMOVE, .errnum = ENODEV};
+	cr_assert_lt(delete (&id, &err), 0);
+	break_at("forget.noted", "kill");
+	cr_assert_lt(forget(&id, &left, &err), 0);
+	unsetenv("UMBRA_TEST_FAULT");
+	cr_assert_eq(count_sets(), 1);
+	cr_assert_eq(entries("forgotten"), 1);
+	fake_plan = (struct fake_plan){0};
+	cr_assert_eq(check(false, &err), 0);
+	cr_assert_eq(count_sets(), 0);
 	cr_assert_eq(entries("fake"), 0);
 	cr_assert_eq(entries("forgotten"), 0);
 }
