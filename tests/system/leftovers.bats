@@ -10,17 +10,17 @@ setup() {
 
 lose_catalog() { rm -f "$UMBRA_STATE/catalog.db" "$UMBRA_STATE/catalog.db-journal"; }
 
-copies() { find "${1:-$UMBRA_STATE/copies}" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l; }
+copies() { find "$UMBRA_STATE/copies" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l; }
 
-# Starts a creation of $1 and kills all of it once there are $3 copies in the store $2, which
-# happens before it is finished, as there is much to copy.
+# Starts a creation of $1 and kills all of it once there are $2 copies in the store, which happens
+# before it is finished, as there is much to copy.
 kill_creation() {
 	local pid
 	"$UMBRA" create --provider copy "$1" >/dev/null 2>&1 3>&- 4>&- &
 	local requester=$!
 	while [ "$(copies)" -lt "$2" ]; do kill -0 $requester; done
-	# shellcheck disable=SC2046
 	while pid=$(processes_here) && [ -n "$pid" ]; do
+		# shellcheck disable=SC2086 # several
 		kill -9 $pid 2>/dev/null || true
 	done
 	wait $requester 2>/dev/null || true

@@ -54,9 +54,11 @@ static int judge_dir(const struct search *s, int dir, int r, struct umbra_found 
 	if (claim == UMBRA_BTRFS_OURS)
 		found->kind = UMBRA_FOUND_LEFTOVER;
 	else
-		umbra_fail(err, UMBRA_E_DAMAGED, EUCLEAN,
-			   "it has no record, so it is not finished, and does not say which state "
-			   "directory it belongs to; an older umbra made it");
+		umbra_fail(
+			err, UMBRA_E_DAMAGED, EUCLEAN,
+			"it has no record, so it is not finished, and does not say which state "
+			"directory it belongs to: if an older umbra was killed here, delete it by "
+			"hand, see umbra-btrfs-store(5)");
 	return 0;
 }
 
