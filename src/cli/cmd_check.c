@@ -7,6 +7,7 @@
 
 static const struct umbra_option options[] = {
 	{"rebuild", 0, NULL, "make the catalog anew from the copies", UMBRA_WORD_NONE},
+	{"thaw", 0, NULL, "only release volumes that a dead process holds", UMBRA_WORD_NONE},
 	{"wait", 'w', "SECONDS", "wait that long for a creation or deletion to end",
 	 UMBRA_WORD_NONE},
 	{0},
@@ -39,6 +40,28 @@ static int report(const struct umbra_cli *cli, json_t *doc, struct umbra_error *
 	return r < 0 ? r : problems > 0;
 }
 
+/* Nothing else is looked at: it may lie on what is held. */
+static int thaw(const struct umbra_cli *cli, struct umbra_error *err)
+{
+	json_t *released = json_array(), *problems = json_array();
+	_cleanup_json_ json_t *doc =
+		json_pack("{s:o,s:o}", "repaired", released, "problems", problems);
+	int r;
+
+	if (!doc)
+		return umbra_oom(err);
+	r = umbra_coordinator_thaw(released, problems, err);
+	if (r < 0)
+		return r;
+	if (cli->json) {
+		r = umbra_output_json(json_incref(doc), err);
+	} else {
+		print_list("repaired", released);
+		print_list("problem", problems);
+	}
+	return r < 0 ? r : json_array_size(problems) > 0;
+}
+
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
 {
 	_cleanup_coordinator_ struct umbra_coordinator *coordinator = NULL;
@@ -48,6 +71,12 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	int r;
 
 	r = umbra_args_number(args, "wait", 0, 1000000, &wait_s, err);
+	if (r == 0 && umbra_args_has(args, "thaw"))
+		return umbra_args_has(args, "rebuild")
+			       ? umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+					    "--thaw and --rebuild are two things: first one, then "
+					    "the other")
+			       : thaw(cli, err);
 	if (r == 0)
 		r = umbra_coordinator_connect(cli->state, &coordinator, err);
 	if (r < 0)
@@ -65,7 +94,7 @@ const struct umbra_command umbra_command_check = {
 	.summary = "Check catalog and copies, and undo what killed processes left",
 	.help = "Exit status 1 when there are problems. --rebuild keeps the old catalog beside "
 		"the new\n"
-		"one as catalog.db.old.",
+		"one as catalog.db.old. --thaw looks at nothing else.",
 	.options = options,
 	.run = run,
 };

@@ -8,44 +8,8 @@
 #include "cli/mountdir.h"
 #include "cli/output.h"
 #include "common/text.h"
-#include "install.h"
 
 #define HELPER "mount.umbra"
-
-/* Installed, or in a build directory, or both programs copied to one place. */
-static int find_helper(char **out, struct umbra_error *err)
-{
-	static const char *const places[] = {"%s/" HELPER, "%s/../../fuse/" HELPER,
-					     "%s/../sbin/" HELPER};
-	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash, *path;
-	size_t i;
-
-	self[n > 0 ? n : 0] = '\0';
-	slash = strrchr(self, '/');
-	if (slash)
-		*slash = '\0';
-	/* An installed program looks nowhere but where its helper was installed. */
-	for (i = 0; slash && strcmp(self, UMBRA_BINDIR) != 0 && i < UMBRA_ARRAY_SIZE(places); i++) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		path = umbra_asprintf(places[i], self);
-#pragma GCC diagnostic pop
-		if (path && access(path, X_OK) == 0) {
-			*out = path;
-			return 0;
-		}
-		free(path);
-	}
-	if (access(UMBRA_SBINDIR "/" HELPER, X_OK) < 0)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "there is no " HELPER
-				  " beside this program nor in '" UMBRA_SBINDIR
-				  "': is umbra installed completely?");
-	*out = strdup(UMBRA_SBINDIR "/" HELPER);
-	return *out ? 0 : umbra_oom(err);
-}
 
 /* The default place is made when it is missing, any other must be there. */
 static int choose_dir(const struct umbra_args *args, char **out, struct umbra_error *err)
@@ -116,7 +80,9 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	const char *options = umbra_args_value(args, "options");
 	char *argv[10] = {0};
 	size_t n = 0;
-	int r = find_helper(&helper, err);
+	/* In a build directory, or both programs copied to one place. */
+	static const char *const places[] = {".", "../../fuse", "../sbin", NULL};
+	int r = umbra_find_program(HELPER, places, &helper, err);
 
 	if (r == 0)
 		r = umbra_state_dir(cli->state, &state, err);

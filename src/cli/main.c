@@ -8,6 +8,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/util.h"
+#include "coordinator/client.h"
 #include "version.h"
 
 #define X(name) extern const struct umbra_command umbra_command_##name;
@@ -121,6 +122,9 @@ static int run(const struct umbra_command *command, struct umbra_cli *cli, int a
 			return 0;
 		}
 	}
+	/* Before anything is looked at that may lie on what is held. */
+	if (!command->hidden && !umbra_args_has(&args, "thaw"))
+		umbra_coordinator_release_leftovers();
 	r = command->run(cli, &args, &err);
 	return r < 0 ? report(&err) : r;
 }

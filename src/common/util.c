@@ -10,6 +10,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "install.h"
+
 int umbra_close(int fd)
 {
 	int saved = errno;
@@ -301,4 +303,40 @@ const char *umbra_path_below(const char *path, const char *prefix)
 	if (path[len] == '\0')
 		return path + len;
 	return path[len] == '/' ? path + len + 1 : NULL;
+}
+
+static int program_in(const char *dir, const char *below, const char *name, char **out)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s/%s", dir, below, name);
+
+	if (!path)
+		return -ENOMEM;
+	if (access(path, X_OK) < 0)
+		return -errno;
+	*out = TAKE_PTR(path);
+	return 0;
+}
+
+int umbra_find_program(const char *name, const char *const *dirs, char **out,
+		       struct umbra_error *err)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n > 0 ? n : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	/* An installed program looks nowhere but where its helper was installed. */
+	if (slash && strcmp(self, UMBRA_BINDIR) != 0 && strcmp(self, UMBRA_SBINDIR) != 0)
+		for (; *dirs; dirs++)
+			if (program_in(self, *dirs, name, out) == 0)
+				return 0;
+	if (program_in(UMBRA_SBINDIR, ".", name, out) == 0)
+		return 0;
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "there is no %s beside this program nor in '" UMBRA_SBINDIR
+			  "': is umbra installed completely?",
+			  name);
 }

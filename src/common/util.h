@@ -135,3 +135,10 @@ char *umbra_fd_path(int fd);
  * at or below it. Both absolute and clean. "/a/b" is below "/a" and "/", not below "/a/".
  */
 const char *umbra_path_below(const char *path, const char *prefix);
+
+/*
+ * Another program of ours: in SBINDIR when this one is installed, else in one of the directories
+ * (relative to that of this program; NULL ends them). The caller frees *out.
+ */
+int umbra_find_program(const char *name, const char *const *dirs, char **out,
+		       struct umbra_error *err);

@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/log.h"
 #include "common/util.h"
 #include "common/wire.h"
 #include "coordinator/server.h"
 #include "snapshot/engine.h"
+#include "snapshot/sys/thaw.h"
 
 #define LOOK_MS 100
 
@@ -21,6 +23,38 @@ struct umbra_coordinator {
 	int fd;
 	pid_t child;
 };
+
+/* Each is told on its own: the two arrays, or the log. */
+struct told {
+	json_t *released, *problems;
+};
+
+static void tell(void *arg, bool problem, const char *sentence)
+{
+	struct told *told = arg;
+
+	if (!told)
+		umbra_log_warning("%s", sentence);
+	else
+		json_array_append_new(problem ? told->problems : told->released,
+				      json_string(sentence));
+}
+
+int umbra_coordinator_thaw(json_t *released, json_t *problems, struct umbra_error *err)
+{
+	struct told told = {released, problems};
+	int r = umbra_thaw(tell, &told, err);
+
+	return r < 0 ? r : 0;
+}
+
+void umbra_coordinator_release_leftovers(void)
+{
+	struct umbra_error err = {0};
+
+	if (geteuid() == 0 && umbra_thaw(tell, NULL, &err) < 0)
+		umbra_log_warning("%s", err.text);
+}
 
 /*
  * The coordinator must outlive its requester for as long as undoing takes: a session of its own
@@ -55,6 +89,7 @@ int umbra_coordinator_connect(const char *state_dir, struct umbra_coordinator **
 	if (!c)
 		return umbra_oom(err);
 	c->fd = -1;
+	umbra_coordinator_release_leftovers(); /* the state may lie on what is held */
 	r = umbra_state_dir(state_dir, &c->state_dir, err);
 	if (r < 0)
 		return r;
@@ -100,6 +135,7 @@ static int died(struct umbra_coordinator *c, struct umbra_error *err)
 	bool known = waitpid(c->child, &status, 0) == c->child;
 
 	c->child = -1;
+	umbra_coordinator_release_leftovers();
 	if (known && WIFSIGNALED(status))
 		return umbra_fail(err, UMBRA_E_INTERRUPTED, EPIPE,
 				  "the coordinator was killed by signal %d (%s); what it left is "

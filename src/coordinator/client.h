@@ -68,3 +68,13 @@ int umbra_coordinator_forget(struct umbra_coordinator *c, const struct umbra_id 
 int umbra_coordinator_check(struct umbra_coordinator *c, bool rebuild, int wait_s,
 			    struct umbra_observer *observer, json_t **report,
 			    struct umbra_error *err);
+
+/*
+ * Releases what processes that are gone, or over their time, still hold (umbra-guard(8)). Needs no
+ * connection and no state directory, which may be what is held. Adds sentences to both arrays.
+ * -EPERM: only root can.
+ */
+int umbra_coordinator_thaw(json_t *released, json_t *problems, struct umbra_error *err);
+
+/* The same, for the start of any program: for root, and what there is to say goes to the log. */
+void umbra_coordinator_release_leftovers(void);

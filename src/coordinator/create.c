@@ -185,8 +185,14 @@ static int prepare(struct creation *c, struct umbra_error *err)
 
 static int instant(struct creation *c, struct umbra_error *err)
 {
+	int r;
+
 	c->s->phase = "copying";
-	return umbra_instant(c->set, c->members, c->recorded_us, err);
+	r = umbra_instant(c->set, c->members, c->recorded_us, err);
+	if (r > 0)
+		umbra_session_warn(c->s, "umbra-guard was stopped or killed while volumes were "
+					 "held; the copies are sound");
+	return r < 0 ? r : 0;
 }
 
 /* What the set is follows from what its members became. */

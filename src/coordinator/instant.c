@@ -2,12 +2,14 @@
 #include "coordinator/instant.h"
 
 #include "common/fault.h"
+#include "snapshot/sys/guard.h"
 
 struct instant {
 	struct umbra_set *set;
 	struct umbra_member *members; /* set->n_shadows */
 	int64_t recorded_us;
-	int64_t held_us; /* when all that can be held was, after that */
+	int64_t held_us;           /* when all that can be held was, after that */
+	struct umbra_guard *guard; /* NULL: nothing that a guard could release is held */
 };
 
 int umbra_in_member(const struct umbra_member *m, int r, struct umbra_error *err)
@@ -73,30 +75,95 @@ static int hold_one(struct umbra_member *m, struct umbra_error *err)
 {
 	int r = umbra_member_hold(m, err);
 
-	if (r == 0 && umbra_fault("create.held") < 0) {
+	if (r == 0 && (r = umbra_fault_fail("create.held", err)) < 0)
 		umbra_member_release(m, NULL);
-		r = umbra_fail(err, UMBRA_E_IO, EIO, "told to fail at 'create.held'");
-	}
 	return umbra_in_member(m, r, err);
 }
 
-/* All of it before the first is committed, all released right after the last. From the first hold
- * on nothing here allocates, waits or opens anything. */
-static int hold(struct instant *n, struct umbra_error *err)
+static int check(const struct instant *n, struct umbra_error *err)
 {
-	int64_t start = umbra_now_us();
+	return n->guard ? umbra_guard_check(n->guard, err) : 0;
+}
+
+/* A suspend that was interrupted does not know that its time was over. */
+static int hold_all(struct instant *n, struct umbra_error *err)
+{
 	size_t i;
 	int r = 0;
 
 	for (i = 0; r == 0 && i < n->set->n_shadows; i++)
 		if (has_hold(n, i))
 			r = hold_one(&n->members[i], err);
-	if (r < 0)
-		return release(n, i - 1, r, err);
+	if (r < 0) {
+		r = release(n, i - 1, r, err);
+		return r == -EINTR && check(n, NULL) == -ETIME ? check(n, err) : r;
+	}
 	n->held_us = since_recorded(n);
-	r = release(n, i, commit(n, true, err), err);
+	return 0;
+}
+
+/* All of it before the first is committed, all released right after the last. From the first hold
+ * on nothing here allocates, waits or opens anything. What was committed is a copy of one instant
+ * if nobody else released anything until the last was. */
+static int hold(struct instant *n, struct umbra_error *err)
+{
+	int64_t start = umbra_now_us();
+	int r = hold_all(n, err);
+
+	if (r < 0)
+		return r;
+	r = check(n, err);
+	if (r == 0)
+		r = commit(n, true, err);
+	if (r == 0)
+		r = check(n, err);
+	r = release(n, n->set->n_shadows, r, err);
 	n->set->hold_us = umbra_now_us() - start;
 	return r;
+}
+
+/* In the order of release. */
+static size_t list_devices(const struct instant *n, struct umbra_dm_device *out, size_t max)
+{
+	size_t count = 0, i, k;
+
+	for (i = n->set->n_shadows; i-- > 0;)
+		for (k = 0; k < n->members[i].n_held && count < max; k++)
+			out[count++] = n->members[i].held[k];
+	return count;
+}
+
+static int arm(struct instant *n, struct umbra_error *err)
+{
+	const size_t max = UMBRA_SET_VOLUMES_MAX * (size_t)UMBRA_MEMBER_HELD_MAX;
+	_cleanup_free_ struct umbra_dm_device *devices = calloc(max, sizeof(*devices));
+	size_t count;
+	int r;
+
+	_Static_assert(UMBRA_SET_VOLUMES_MAX * UMBRA_MEMBER_HELD_MAX <= UMBRA_HELD_MAX,
+		       "a guard can watch every set");
+	if (!devices)
+		return umbra_oom(err);
+	count = list_devices(n, devices, max);
+	if (count == 0)
+		return 0;
+	r = umbra_guard_start(&n->guard, err);
+	return r < 0 ? r : umbra_guard_arm(n->guard, devices, count, err);
+}
+
+static int hold_guarded(struct instant *n, struct umbra_error *err)
+{
+	int r = arm(n, err), lost;
+
+	if (r == 0)
+		r = umbra_fault_fail("create.guarded", err);
+	if (r == 0)
+		r = hold(n, err);
+	lost = n->guard ? umbra_guard_disarm(n->guard) : 0;
+	if (r == 0)
+		r = umbra_fault_fail("create.disarmed", err);
+	n->guard = umbra_guard_stop(n->guard);
+	return r < 0 ? r : lost;
 }
 
 static bool can_be_held(const struct instant *n)
@@ -113,9 +180,10 @@ int umbra_instant(struct umbra_set *set, struct umbra_member *members, int64_t r
 		  struct umbra_error *err)
 {
 	struct instant n = {.set = set, .members = members, .recorded_us = recorded_us};
-	int r = 0;
+	int r, lost = 0;
 
 	if (can_be_held(&n))
-		r = hold(&n, err);
-	return r < 0 ? r : commit(&n, false, err);
+		lost = hold_guarded(&n, err);
+	r = lost < 0 ? lost : commit(&n, false, err);
+	return r < 0 ? r : lost;
 }

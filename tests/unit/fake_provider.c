@@ -81,11 +81,28 @@ static int probe(const struct umbra_volume *volume, struct umbra_error *err)
 	return 1;
 }
 
+/* Stays open: what is needed in a hold is opened before. */
+static int control = -1;
+
+static int name_device(struct umbra_member *m, struct umbra_error *err)
+{
+	const char *path = m->shadow->path;
+	int r = control < 0 ? umbra_dm_control_open(&control, err) : 0;
+
+	if (r == 0)
+		r = umbra_dm_device_lookup(control, fake_plan.major,
+					   path[strlen(path) - 1] == 'a' ? 1 : 2, &m->held[0], err);
+	m->n_held = r == 0;
+	return r;
+}
+
 static int prepare(struct umbra_member *m, struct umbra_error *err)
 {
 	_cleanup_close_ int dir = -1;
 	int r = before(m->state_fd, FAKE_PREPARE, m->shadow->path, m->watch, err);
 
+	if (r == 0 && fake_plan.major)
+		r = name_device(m, err);
 	if (r < 0)
 		return r;
 	dir = umbra_open_dir_make(m->state_fd, "fake", 0700);
@@ -98,6 +115,11 @@ static int hold(struct umbra_member *m, struct umbra_error *err)
 {
 	int r = before(m->state_fd, FAKE_HOLD, m->shadow->path, m->watch, err);
 
+	if (r == 0 && m->n_held) {
+		r = umbra_dm_suspend(control, &m->held[0], 0);
+		if (r < 0)
+			umbra_fail_errno(err, r, "cannot suspend '%s'", m->held[0].name);
+	}
 	return r < 0 ? r : after(FAKE_HOLD, m->shadow->path);
 }
 
@@ -116,8 +138,10 @@ static int commit(struct umbra_member *m, struct umbra_error *err)
 
 static int release(struct umbra_member *m, struct umbra_error *err)
 {
-	int r = before(m->state_fd, FAKE_RELEASE, m->shadow->path, m->watch, err);
+	int r = before(m->state_fd, FAKE_RELEASE, m->shadow->path, m->watch, err), one;
 
+	if (m->n_held && (one = umbra_dm_resume(control, &m->held[0])) < 0 && r == 0)
+		r = umbra_fail_errno(err, one, "cannot resume '%s'", m->held[0].name);
 	return r < 0 ? r : after(FAKE_RELEASE, m->shadow->path);
 }
 

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Nothing stays held: the real coordinator and the real guards, with a provider that suspends two
+ * devices, are killed and stopped at each of their points, alone and together.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "coordinator/client.h"
+#include "fake_provider.h"
+#include "hold_lab.h"
+#include "place.h"
+#include "snapshot/document.h"
+#include "snapshot/engine.h"
+#include "snapshot/sys/held.h"
+#include "snapshot/sys/thaw.h"
+
+#define LIMIT_MS 1500 /* of a hold, in these tests */
+
+static char state[80], vol_a[96], vol_b[80], held_dir[96];
+
+static void setup(void)
+{
+	place_begin();
+	place_need_root("to lock memory");
+	snprintf(state, sizeof(state), "%s/state", place);
+	snprintf(vol_a, sizeof(vol_a), "%s/a", place);
+	snprintf(vol_b, sizeof(vol_b), "%s/b", place);
+	snprintf(held_dir, sizeof(held_dir), "%s/held", place);
+	cr_assert_eq(mkdir(vol_a, 0755) | mkdir(vol_b, 0755), 0);
+	setenv("UMBRA_TEST_HELD", held_dir, 1);
+	setenv("UMBRA_TEST_HOLD_MS", "1500", 1);
+	setenv("UMBRA_TEST_NOW", "2000000000", 1); /* nobody waits for the next second */
+	unsetenv("UMBRA_TEST_FAULT");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	lab_begin();
+	fake_plan = (struct fake_plan){.major = lab_major};
+}
+
+/* Whoever was left stopped is ours now. */
+static int end_children(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/thread-self/children", "re");
+	int n = 0, pid;
+
+	while (f && fscanf(f, "%d", &pid) == 1) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		n++;
+	}
+	return n;
+}
+
+static void teardown(void)
+{
+	while (end_children() > 0)
+		;
+	lab_end();
+	place_end();
+}
+
+TestSuite(hold, .init = setup, .fini = teardown, .timeout = 120);
+
+static int create(struct umbra_id *id, size_t *warnings, struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	const char *paths[] = {vol_b, vol_a};
+	struct umbra_create_request request = {.paths = paths, .n_paths = 2};
+	_cleanup_json_ json_t *list = NULL;
+	int r = umbra_coordinator_connect(state, &c, err);
+
+	cr_assert_eq(r, 0);
+	r = umbra_coordinator_create(c, &request, NULL, id, &list, err);
+	if (warnings)
+		*warnings = json_array_size(list);
+	return r;
+}
+
+/* A requester of its own: it may wait for a coordinator that was stopped. */
+static pid_t start_create(const char *faults)
+{
+	pid_t pid = fork();
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	int r;
+
+	if (pid == 0) {
+		if (faults)
+			setenv("UMBRA_TEST_FAULT", faults, 1);
+		r = create(&id, NULL, &err);
+		_exit(r == 0 ? 0 : 1);
+	}
+	return pid;
+}
+
+static bool nothing_held(void)
+{
+	return !lab_suspended(1) && !lab_suspended(2);
+}
+
+static size_t lists(void)
+{
+	_cleanup_dir_ DIR *dir = opendir(held_dir);
+	struct dirent *d;
+	size_t n = 0;
+
+	while (dir && (d = readdir(dir)))
+		n += d->d_name[0] != '.';
+	return n;
+}
+
+static void wait_until_free(const char *what, int limit_ms)
+{
+	int ms;
+
+	for (ms = 0; ms < limit_ms && (lists() > 0 || !nothing_held()); ms += 10)
+		usleep(10000);
+	cr_assert(nothing_held(), "%s: held after %d ms", what, limit_ms);
+	cr_assert(lab_works(1) && lab_works(2), "%s: does not work", what);
+}
+
+static size_t count_sets(enum umbra_set_state wanted)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_set_list_ struct umbra_set_list list = {0};
+	size_t i, n = 0;
+
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_catalog_load(umbra_engine_catalog(e), UMBRA_LOAD_FULL, &list, NULL), 0);
+	for (i = 0; i < list.n; i++)
+		n += list.sets[i]->state == wanted;
+	return n;
+}
+
+static bool has_ended(pid_t pid, int limit_ms)
+{
+	for (; limit_ms > 0; limit_ms -= 10) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* A creation with these faults leaves nothing held, and the next one works. */
+static void survive(const char *faults)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	pid_t pid = start_create(faults);
+	bool ended;
+
+	/* Until it began to hold, or never will. */
+	ended = has_ended(pid, 700);
+	wait_until_free(faults, LIMIT_MS + 2000);
+	if (!ended && !has_ended(pid, 3000)) {
+		/* Stopped where nothing is held. */
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	while (end_children() > 0)
+		;
+	cr_assert(nothing_held(), "%s", faults);
+	cr_assert_eq(create(&id, NULL, &err), 0, "after %s: %s", faults, err.text);
+	cr_assert_eq(count_sets(UMBRA_SET_PREPARING), 0, "%s", faults);
+	cr_assert_eq(lists(), 0, "after %s", faults);
+	cr_assert(nothing_held());
+}
+
+Test(hold, a_creation_holds_and_releases)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_set_ struct umbra_set *set = NULL;
+	struct umbra_error err = {0};
+	size_t warnings;
+	struct umbra_id id;
+
+	cr_assert_eq(create(&id, &warnings, &err), 0, "%s", err.text);
+	cr_assert_eq(warnings, 0);
+	cr_assert(nothing_held());
+	cr_assert_eq(lists(), 0);
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_catalog_load_one(umbra_engine_catalog(e), id.s, &set, NULL), 0);
+	cr_assert_gt(set->hold_us, 0);
+	cr_assert_lt(set->hold_us, LIMIT_MS * 1000);
+	cr_assert_eq(set->skew_us, 0);
+	cr_assert_eq(end_children(), 0, "guards that are not needed are not there");
+}
+
+static const char *const points[] = {
+	"create.guarded",   "create.held",     "create.held",     "create.committed",
+	"create.committed", "create.released", "create.released",
+};
+static const char *const counts[] = {"", "", ":2", "", ":2", "", ":2"};
+
+/* The coordinator, with nothing, one guard or the other killed or stopped too. */
+static void coordinator_breaks(const char *how, const char *guards)
+{
+	size_t i;
+
+	for (i = 0; i < UMBRA_ARRAY_SIZE(points); i++) {
+		_cleanup_free_ char *faults =
+			umbra_asprintf("%s:%s%s%s", points[i], how, counts[i], guards);
+
+		survive(faults);
+	}
+}
+
+Test(hold, coordinator_killed)
+{
+	coordinator_breaks("kill", "");
+}
+
+Test(hold, coordinator_stopped)
+{
+	coordinator_breaks("stop", "");
+}
+
+Test(hold, coordinator_and_guard_killed)
+{
+	coordinator_breaks("kill", ",guard.watching:kill");
+}
+
+Test(hold, coordinator_and_guard_stopped)
+{
+	coordinator_breaks("stop", ",guard.watching:stop");
+}
+
+Test(hold, coordinator_killed_and_guard_stopped)
+{
+	coordinator_breaks("kill", ",guard.watching:stop");
+}
+
+Test(hold, coordinator_stopped_and_second_killed)
+{
+	coordinator_breaks("stop", ",second.watching:kill");
+}
+
+Test(hold, guards_killed_or_stopped_at_each_point)
+{
+	static const char *const names[] = {"armed", "watching", "disarmed"};
+	static const char *const how[] = {"kill", "stop"};
+	size_t i, k, who;
+
+	for (i = 0; i < UMBRA_ARRAY_SIZE(names); i++) {
+		for (k = 0; k < UMBRA_ARRAY_SIZE(how); k++) {
+			for (who = 0; who < 2; who++) {
+				_cleanup_free_ char *faults = umbra_asprintf(
+					"%s.%s:%s", who ? "second" : "guard", names[i], how[k]);
+
+				survive(faults);
+			}
+		}
+	}
+}
+
+/* At work itself: the other goes on. */
+Test(hold, a_guard_killed_or_stopped_while_it_releases)
+{
+	static const char *const names[] = {"fired", "resumed", "released"};
+	static const char *const how[] = {"kill", "stop"};
+	size_t i, k;
+
+	for (i = 0; i < UMBRA_ARRAY_SIZE(names); i++) {
+		for (k = 0; k < UMBRA_ARRAY_SIZE(how); k++) {
+			_cleanup_free_ char *faults = umbra_asprintf("create.held:%s:2,guard.%s:%s",
+								     how[k], names[i], how[k]);
+
+			survive(faults);
+		}
+	}
+}
+
+/* All three at once: the next umbra does it. */
+Test(hold, the_next_start_releases_what_nobody_else_could)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	setenv("UMBRA_TEST_FAULT", "create.held:kill:2,guard.fired:kill,second.fired:kill", 1);
+	cr_assert_lt(create(&id, NULL, &err), 0);
+	unsetenv("UMBRA_TEST_FAULT");
+	usleep(600000); /* the second is a little behind */
+	cr_assert(lab_suspended(1) && lab_suspended(2));
+	cr_assert_eq(create(&id, NULL, &err), 0, "%s", err.text);
+	cr_assert(nothing_held());
+	cr_assert_eq(lists(), 0);
+}
+
+static void be_late_at(const char *point)
+{
+	_cleanup_free_ char *faults = umbra_asprintf("%s:delay", point);
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	setenv("UMBRA_TEST_HOLD_MS", "700", 1);
+	setenv("UMBRA_TEST_FAULT", faults, 1);
+	cr_assert_eq(create(&id, NULL, &err), -ETIME, "%s: %s", point, err.text);
+	unsetenv("UMBRA_TEST_FAULT");
+	cr_assert(strstr(err.text, "in time"), "%s", err.text);
+	cr_assert(nothing_held());
+	cr_assert_eq(count_sets(UMBRA_SET_CREATED) + count_sets(UMBRA_SET_PREPARING), 0);
+	cr_assert_eq(lists(), 0);
+}
+
+Test(hold, a_set_that_was_held_too_long_fails)
+{
+	be_late_at("create.held");
+	be_late_at("create.committed");
+}
+
+Test(hold, release_that_is_late_does_not_spoil_the_set)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	setenv("UMBRA_TEST_HOLD_MS", "1300", 1);
+	setenv("UMBRA_TEST_FAULT", "create.released:delay", 1);
+	cr_assert_eq(create(&id, NULL, &err), 0, "%s", err.text);
+	cr_assert(nothing_held());
+}
+
+Test(hold, a_lost_guard_is_said)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	size_t warnings;
+
+	setenv("UMBRA_TEST_FAULT", "guard.disarmed:kill", 1);
+	cr_assert_eq(create(&id, &warnings, &err), 0, "%s", err.text);
+	cr_assert_eq(warnings, 1);
+	setenv("UMBRA_TEST_FAULT", "second.disarmed:stop", 1);
+	cr_assert_eq(create(&id, &warnings, &err), 0, "%s", err.text);
+	cr_assert_eq(warnings, 1);
+}
+
+Test(hold, without_guards_nothing_is_held)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	setenv("UMBRA_TEST_FAULT", "guard.armed:kill", 1);
+	cr_assert_lt(create(&id, NULL, &err), 0);
+	cr_assert(strstr(err.text, "umbra-guard"), "%s", err.text);
+	setenv("UMBRA_TEST_FAULT", "second.armed:stop", 1);
+	cr_assert_lt(create(&id, NULL, &err), 0);
+	cr_assert(strstr(err.text, "does not answer"), "%s", err.text);
+	cr_assert(nothing_held());
+	cr_assert_eq(lists(), 0);
+}
+
+/* Held by somebody else: it is not ours to resume. */
+Test(hold, what_was_suspended_before_stays_so)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	lab_suspend(2);
+	cr_assert_eq(create(&id, NULL, &err), -EBUSY, "%s", err.text);
+	cr_assert(!lab_suspended(1));
+	cr_assert(lab_suspended(2));
+	lab_resume(2);
+}
