@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
+#include "snapshot/sys/dm_udev.h"
+
 #define CONTROL "/dev/" DM_DIR "/" DM_CONTROL_NODE
 
 _Static_assert(UMBRA_DM_NAME_MAX == DM_NAME_LEN && UMBRA_DM_UUID_MAX == DM_UUID_LEN,
@@ -76,7 +78,7 @@ int umbra_dm_suspended(int control, const struct umbra_dm_device *d)
 	return (io.flags & DM_SUSPEND_FLAG) != 0;
 }
 
-int umbra_dm_suspend(int control, const struct umbra_dm_device *d, unsigned int flags)
+int umbra_dm_hold_suspend(int control, const struct umbra_dm_device *d, unsigned int flags)
 {
 	struct dm_ioctl io;
 	int r = umbra_dm_suspended(control, d);
@@ -89,7 +91,7 @@ int umbra_dm_suspend(int control, const struct umbra_dm_device *d, unsigned int 
 	return ioctl(control, DM_DEV_SUSPEND, &io) < 0 ? -errno : 0;
 }
 
-int umbra_dm_resume(int control, const struct umbra_dm_device *d)
+int umbra_dm_hold_resume(int control, const struct umbra_dm_device *d)
 {
 	struct dm_ioctl io;
 	int r = umbra_dm_suspended(control, d);
@@ -98,6 +100,22 @@ int umbra_dm_resume(int control, const struct umbra_dm_device *d)
 		return r < 0 ? r : 1;
 	prepare(&io, 0);
 	address(&io, d);
+	if (ioctl(control, DM_DEV_SUSPEND, &io) < 0)
+		return errno == ENXIO ? -ENODEV : -errno;
+	return 0;
+}
+
+int umbra_dm_hold_activate(int control, const struct umbra_dm_device *d)
+{
+	struct dm_ioctl io;
+	int r = umbra_dm_suspended(control, d);
+
+	if (r < 0)
+		return r;
+	prepare(&io, DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG);
+	address(&io, d);
+	io.event_nr = (uint32_t)(UMBRA_DM_UDEV_FLAGS | DM_UDEV_PRIMARY_SOURCE_FLAG)
+		      << DM_UDEV_FLAGS_SHIFT; /* as libdevmapper has it, without a semaphore */
 	if (ioctl(control, DM_DEV_SUSPEND, &io) < 0)
 		return errno == ENXIO ? -ENODEV : -errno;
 	return 0;

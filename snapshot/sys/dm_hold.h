@@ -41,11 +41,18 @@ int umbra_dm_suspended(int control, const struct umbra_dm_device *d);
  * 0; -ENODEV; -EBUSY: it was suspended already, by somebody else; -EINTR: a signal came before it
  * was, and it goes on as if nothing had been asked. Waits for writes under way, without a limit.
  */
-int umbra_dm_suspend(int control, const struct umbra_dm_device *d, unsigned int flags);
+int umbra_dm_hold_suspend(int control, const struct umbra_dm_device *d, unsigned int flags);
 
 /* 0: it was resumed; 1: it was not suspended; -ENODEV; or what the kernel said. A table that was
  * loaded meanwhile is the live one from here on. */
-int umbra_dm_resume(int control, const struct umbra_dm_device *d);
+int umbra_dm_hold_resume(int control, const struct umbra_dm_device *d);
+
+/*
+ * The table that was loaded into a device of ours, whose first one it is, is in force from here on:
+ * of a snapshot, its instant. The device is not suspended before or after. udev hears of it, and
+ * not to look for filesystems on it. 0; -ENODEV; or what the kernel said. Again: nothing changes.
+ */
+int umbra_dm_hold_activate(int control, const struct umbra_dm_device *d);
 
 /* Could such a device be held: terminated texts, a name, and not one of our walls, which are
  * suspended for good (UMBRA-…-wallN)? */

@@ -47,7 +47,7 @@ static int resume_all(struct thaw *t)
 
 	for (i = 0; i < t->held.n; i++) {
 		d = &t->held.devices[i];
-		r = umbra_dm_resume(t->control, d);
+		r = umbra_dm_hold_resume(t->control, d);
 		if (r == 0) {
 			t->resumed++;
 			say(t, false, "released '%s' (%u:%u), which process %d held", d->name,

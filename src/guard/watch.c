@@ -112,7 +112,7 @@ static unsigned int resume_all(struct umbra_watch_state *w)
 	int r;
 
 	for (i = 0; i < w->order.held.n; i++) {
-		r = umbra_dm_resume(w->control, &w->order.held.devices[i]);
+		r = umbra_dm_hold_resume(w->control, &w->order.held.devices[i]);
 		if (r == 0) {
 			w->resumed++;
 			point(w, "resumed");

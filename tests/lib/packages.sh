@@ -5,7 +5,7 @@
 # What umbra needs of a system: the one list that try, check and the bench use.
 
 apt_build=(gcc libc6-dev meson ninja-build pkg-config python3 scdoc
-	libblkid-dev libbtrfsutil-dev libfuse3-dev libjansson-dev libmount-dev
+	libblkid-dev libbtrfsutil-dev libdevmapper-dev libfuse3-dev libjansson-dev libmount-dev
 	libsqlite3-dev uuid-dev zlib1g-dev)
 apt_run=(acl attr btrfs-progs diffutils e2fsprogs fuse3 jq mount passwd rsync util-linux)
 apt_check=(bash-completion bats bindfs clang clang-format clang-tidy cppcheck fish libcap2-bin
@@ -13,7 +13,7 @@ apt_check=(bash-completion bats bindfs clang clang-format clang-tidy cppcheck fi
 apt_vm=(dmsetup kmod user-mode-linux)
 
 dnf_build=(gcc glibc-devel meson ninja-build pkgconf-pkg-config python3 scdoc
-	btrfs-progs-devel fuse3-devel jansson-devel libblkid-devel libmount-devel
+	btrfs-progs-devel device-mapper-devel fuse3-devel jansson-devel libblkid-devel libmount-devel
 	libuuid-devel sqlite-devel zlib-devel)
 dnf_run=(acl attr btrfs-progs diffutils e2fsprogs fuse3 jq rsync shadow-utils util-linux)
 dnf_check=(bash-completion bats bindfs clang clang-tools-extra compiler-rt cppcheck criterion-devel fish

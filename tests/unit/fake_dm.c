@@ -73,7 +73,7 @@ int umbra_dm_suspended(int control, const struct umbra_dm_device *d)
 	return there ? there->suspended : -ENODEV;
 }
 
-int umbra_dm_suspend(int control, const struct umbra_dm_device *d, unsigned int flags)
+int umbra_dm_hold_suspend(int control, const struct umbra_dm_device *d, unsigned int flags)
 {
 	struct fake_dm_device *there = find(d);
 	const struct timespec forever = {.tv_sec = 1000};
@@ -88,7 +88,7 @@ int umbra_dm_suspend(int control, const struct umbra_dm_device *d, unsigned int 
 	return 0;
 }
 
-int umbra_dm_resume(int control, const struct umbra_dm_device *d)
+int umbra_dm_hold_resume(int control, const struct umbra_dm_device *d)
 {
 	struct fake_dm_device *there = find(d);
 

@@ -116,7 +116,7 @@ static int hold(struct umbra_member *m, struct umbra_error *err)
 	int r = before(m->state_fd, FAKE_HOLD, m->shadow->path, m->watch, err);
 
 	if (r == 0 && m->n_held) {
-		r = umbra_dm_suspend(control, &m->held[0], 0);
+		r = umbra_dm_hold_suspend(control, &m->held[0], 0);
 		if (r < 0)
 			umbra_fail_errno(err, r, "cannot suspend '%s'", m->held[0].name);
 	}
@@ -140,7 +140,7 @@ static int release(struct umbra_member *m, struct umbra_error *err)
 {
 	int r = before(m->state_fd, FAKE_RELEASE, m->shadow->path, m->watch, err), one;
 
-	if (m->n_held && (one = umbra_dm_resume(control, &m->held[0])) < 0 && r == 0)
+	if (m->n_held && (one = umbra_dm_hold_resume(control, &m->held[0])) < 0 && r == 0)
 		r = umbra_fail_errno(err, one, "cannot resume '%s'", m->held[0].name);
 	return r < 0 ? r : after(FAKE_RELEASE, m->shadow->path);
 }
