@@ -4,68 +4,8 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-static char dir[64];
-static char *paths[64]; /* what lab_path() gave */
-static size_t n_paths;
-
-__attribute__((format(printf, 1, 0))) static int shell(const char *fmt, va_list ap)
-{
-	char *words = NULL, *cmd;
-	int r;
-
-	cr_assert_geq(vasprintf(&words, fmt, ap), 0);
-	cmd = umbra_asprintf("cd '%s' && { %s\n} >>log 2>&1", dir, words);
-	r = system(cmd);
-	free(words);
-	free(cmd);
-	return r == -1 || !WIFEXITED(r) ? 255 : WEXITSTATUS(r);
-}
-
-bool lab_true(const char *fmt, ...)
-{
-	va_list ap;
-	int r;
-
-	va_start(ap, fmt);
-	r = shell(fmt, ap);
-	va_end(ap);
-	return r == 0;
-}
-
-void lab_run(const char *fmt, ...)
-{
-	_cleanup_free_ char *log = NULL;
-	va_list ap;
-	int r;
-
-	va_start(ap, fmt);
-	r = shell(fmt, ap);
-	va_end(ap);
-	if (r != 0)
-		umbra_read_file(AT_FDCWD, lab_path("log"), 1 << 20, &log, NULL);
-	cr_assert_eq(r, 0, "'%s' failed: %s", fmt, log ? log : "");
-}
-
-const char *lab_path(const char *fmt, ...)
-{
-	char *name = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	cr_assert_geq(vasprintf(&name, fmt, ap), 0);
-	va_end(ap);
-	cr_assert_lt(n_paths, UMBRA_ARRAY_SIZE(paths));
-	paths[n_paths] = umbra_asprintf("%s%s%s", dir, *name ? "/" : "", name);
-	free(name);
-	return paths[n_paths++];
-}
 
 /* The image has no name and the loop device detaches itself: nothing is left to clean up. */
 static const char make[] = "mount --make-rprivate / && truncate -s 256M image && "
@@ -78,8 +18,7 @@ void lab_begin(void)
 {
 	if (geteuid() != 0)
 		cr_skip_test("btrfs snapshots need root");
-	strcpy(dir, "/var/tmp/umbra-btrfs-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
+	lab_open("/var/tmp/umbra-btrfs-XXXXXX");
 	if (unshare(CLONE_NEWNS) < 0 || !lab_true("%s", make)) {
 		lab_end();
 		cr_skip_test("no mount namespace, loop device or btrfs to be had here");
@@ -88,9 +27,9 @@ void lab_begin(void)
 
 void lab_end(void)
 {
-	_cleanup_free_ char *cmd = NULL;
+	_cleanup_free_ char *dir = strdup(lab_path("%s", "")), *cmd = NULL;
 
-	if (!*dir)
+	if (!lab_close())
 		return;
 	/* Other mounts of a test lie below these. */
 	cmd = umbra_asprintf("cd / && umount -R '%s'/top '%s'/at '%s'/more 2>/dev/null; "
@@ -98,17 +37,6 @@ void lab_end(void)
 			     dir, dir, dir, dir);
 	if (system(cmd) != 0)
 		cr_log_warn("'%s' is left over", dir);
-	while (n_paths > 0)
-		free(paths[--n_paths]);
-}
-
-pid_t lab_fork(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return pid;
 }
 
 void lab_resolve(const char *path, struct umbra_volume_list *out)

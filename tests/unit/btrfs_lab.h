@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "lab.h"
 #include "snapshot/provider.h"
 
 extern const struct umbra_provider umbra_provider_btrfs;
@@ -15,16 +16,6 @@ extern const struct umbra_provider umbra_provider_btrfs;
 /* As fixtures: skips the test with the reason where this cannot be had. */
 void lab_begin(void);
 void lab_end(void);
-
-/* DIR/fmt…; valid till the test ends. */
-const char *lab_path(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* sh -c, in DIR; must succeed. */
-void lab_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Does sh -c succeed? */
-bool lab_true(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-/* fork(); the child dies with the test. Criterion's assertions hang in it. */
-pid_t lab_fork(void);
 
 /* A set as the coordinator makes it, with provider btrfs alone and no catalog. */
 struct lab_set {
