@@ -51,7 +51,7 @@ static void load_pool(struct dm_world *w)
 	const size_t len = w->slot[0]->n * w->slot[0]->size;
 	struct umbra_pool *pool = NULL;
 	struct umbra_error err;
-	int r;
+	int r, i;
 
 	r = umbra_pool_load(w->slot[0]->now, len, w->slot[1]->now, len, &pool, &err);
 	if (r < 0) {
@@ -60,6 +60,10 @@ static void load_pool(struct dm_world *w)
 	}
 	umbra_pool_free(w->pool);
 	w->pool = pool;
+	for (i = 0; i < 2; i++) {
+		if (dm_world_act(w))
+			dm_disk_flush(w->slot[i]);
+	}
 	if (r == UMBRA_POOL_TORN)
 		write_pool(w, dup_pool(w));
 }

@@ -141,6 +141,10 @@ void dm_world_load(struct dm_world *w, const struct umbra_pool_store *store)
 	const struct dm_cow cow = {NULL, cow_read, cow_write, cow_chunks};
 	struct dm_in_kernel *k = &w->kernel[w->kernel[0].number ? 1 : 0];
 
+	if (k->number) {
+		dm_world_wrong(w, "a third store for the kernel");
+		return;
+	}
 	k->world = w;
 	k->number = store->number;
 	k->resumed = false;
@@ -258,7 +262,7 @@ void dm_world_write(struct dm_world *w, unsigned int n)
 			return;
 		}
 		/* Half of the writes go to an eighth of the volume. */
-		chunks[0] = dm_world_random(w, w->origin_chunks / (1 + 7 * (w->seed & 1)));
+		chunks[0] = dm_world_random(w, w->origin_chunks / (dm_world_random(w, 2) ? 1 : 8));
 		for (i = 1; i < batch; i++)
 			chunks[i] = (chunks[0] + i * 5ULL) % w->origin_chunks;
 		for (i = batch - 1; i > 0; i--) {
@@ -438,46 +442,46 @@ void dm_world_rebase(struct dm_world *w, const struct umbra_pool_store *sealed, 
 	}
 }
 
-static const struct dm_remembered *remembered(const struct dm_world *w, const struct umbra_id *id)
+/* What the volume held when the copy was made; NULL: it never was. Ids count from 1. */
+static const uint64_t *remembered(struct dm_world *w, const struct umbra_id *id)
 {
-	uint32_t i;
+	const unsigned long n = strtoul(id->s, NULL, 16);
 
-	for (i = 0; i < w->n_remembered; i++) {
-		if (strcmp(w->remembered[i].id.s, id->s) == 0)
-			return &w->remembered[i];
-	}
+	if (n >= 1 && n <= w->n_remembered)
+		return w->remembered[n - 1].content;
+	dm_world_wrong(w, "copy %.8s was never made", id->s);
 	return NULL;
 }
 
-static void compare(struct dm_world *w, const struct umbra_id *id, uint64_t chunk, uint64_t value,
+static void compare(struct dm_world *w, const struct umbra_id *id, const uint64_t *content,
 		    const char *how)
 {
-	const struct dm_remembered *r = remembered(w, id);
+	const uint64_t *was = remembered(w, id);
+	uint32_t i;
 
-	if (!r)
-		dm_world_wrong(w, "copy %.8s was never made", id->s);
-	else if (r->content[chunk] != value)
-		dm_world_wrong(w, "copy %.8s, %s: chunk %u is %llu, was %llu", id->s, how,
-			       (unsigned int)chunk, (unsigned long long)value,
-			       (unsigned long long)r->content[chunk]);
+	if (!was || memcmp(content, was, w->origin_chunks * sizeof(*was)) == 0)
+		return;
+	for (i = 0; content[i] == was[i];)
+		i++;
+	dm_world_wrong(w, "copy %.8s, %s: chunk %u is %llu, was %llu", id->s, how, i,
+		       (unsigned long long)content[i], (unsigned long long)was[i]);
 }
 
 static void check_view(struct dm_world *w, const struct dm_open_view *v)
 {
 	const struct dm_in_kernel *k = dm_world_in_kernel(w, v->over);
+	_cleanup_free_ uint64_t *content = calloc(w->origin_chunks, sizeof(*content));
 	unsigned char data[CHUNK];
-	uint64_t i, value;
+	uint64_t i;
 
 	for (i = 0; i < w->origin_chunks; i++) {
-		if (v->snap->map[i]) {
-			value = UINT64_MAX;
-			if (view_read((void *)v, v->snap->map[i], data))
-				memcpy(&value, data, sizeof(value));
-		} else {
-			value = k ? snap_value(k, i) : UINT64_MAX;
-		}
-		compare(w, &v->id, i, value, "view");
+		content[i] = UINT64_MAX;
+		if (!v->snap->map[i] && k)
+			content[i] = snap_value(k, i);
+		else if (v->snap->map[i] && view_read((void *)v, v->snap->map[i], data))
+			memcpy(&content[i], data, sizeof(*content));
 	}
+	compare(w, &v->id, content, "view");
 }
 
 void dm_world_check_open(struct dm_world *w)
@@ -513,9 +517,8 @@ static void check_stores(struct dm_world *w)
 			}
 			umbra_exceptions_finish(&list);
 		}
-		for (j = 0; w->pool->copies[i].state == UMBRA_POOL_KEPT && j < w->origin_chunks;
-		     j++)
-			compare(w, &w->pool->copies[i].id, j, content[j], "stores");
+		if (w->pool->copies[i].state == UMBRA_POOL_KEPT)
+			compare(w, &w->pool->copies[i].id, content, "stores");
 	}
 }
 

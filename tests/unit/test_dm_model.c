@@ -11,9 +11,12 @@
 TestSuite(dm_model, .timeout = 240);
 
 struct run {
-	uint32_t origin, segments, copies; /* about that many are kept */
-	unsigned int steps, writes, views;
-	bool crashes;
+	uint32_t origin, segments;
+	uint32_t first, copies; /* that many are made at first; about so many are kept */
+	unsigned int steps;
+	unsigned int writes;  /* between two steps of an operation, at most */
+	unsigned int views;   /* looked through after each operation, about */
+	unsigned int crashes; /* in a hundred operations */
 };
 
 static uint32_t kept(struct dm_world *w, uint32_t *list)
@@ -29,24 +32,26 @@ static uint32_t kept(struct dm_world *w, uint32_t *list)
 
 static void change(struct dm_world *w, uint32_t copies)
 {
-	uint32_t list[UMBRA_POOL_COPIES_MAX], n = kept(w, list), what = dm_world_random(w, 100);
+	uint32_t list[UMBRA_POOL_COPIES_MAX], n = kept(w, list), copy;
+	const unsigned int what = dm_world_random(w, 100), how = dm_world_random(w, 100);
 
-	if (n == 0 || what < (n < copies ? 45 : 20))
-		dm_world_create(w, dm_world_random(w, 6) > 1
-					   ? DM_SUCCEED
-					   : (enum dm_outcome)dm_world_random(w, 3));
-	else if (what < 55)
-		dm_world_remove(w, list[dm_world_random(w, n)]);
+	if (n == 0 || what < (n < copies ? 45 : 20)) {
+		dm_world_create(w, how < 67 ? DM_SUCCEED : (enum dm_outcome)(how % 3));
+		return;
+	}
+	copy = list[dm_world_random(w, n)];
+	if (what < 55)
+		dm_world_remove(w, copy);
 	else if (what < 60)
 		dm_world_remove(w, list[n - 1]);
 	else if (what < 75)
-		dm_world_compact(w, list[dm_world_random(w, n)], 1 + dm_world_random(w, 60));
+		dm_world_compact(w, copy, 1 + how % 60);
 	else if (what < 85)
-		dm_world_open(w, list[dm_world_random(w, n)]);
+		dm_world_open(w, copy);
 	else if (what < 90)
-		dm_world_close(w, &w->views[dm_world_random(w, DM_WORLD_VIEWS)]);
+		dm_world_close(w, &w->views[how % DM_WORLD_VIEWS]);
 	else
-		dm_world_write(w, dm_world_random(w, 4 * w->writes + 1));
+		dm_world_write(w, how % 32);
 }
 
 static void light_fuse(struct dm_world *w)
@@ -71,8 +76,10 @@ static void walk(struct dm_world *w, const struct run *run)
 	unsigned int i;
 
 	w->writes = run->writes;
+	for (i = 0; i < run->first; i++)
+		dm_world_create(w, DM_SUCCEED);
 	for (i = 0; i < run->steps && !w->wrong; i++) {
-		if (run->crashes && dm_world_random(w, 4) == 0)
+		if (dm_world_random(w, 100) < run->crashes)
 			light_fuse(w);
 		change(w, run->copies);
 		if (!w->dead)
@@ -85,51 +92,73 @@ static void walk(struct dm_world *w, const struct run *run)
 		dm_world_check(w, UMBRA_POOL_COPIES_MAX);
 }
 
-static void sound(unsigned int seed, const struct run *run)
+/* What all runs of a test did together. */
+struct done {
+	unsigned int copies, crashes, compacted, pieces, dropped, stalled;
+};
+
+static void sound(unsigned int seed, const struct run *run, struct done *done)
 {
 	struct dm_world *w = dm_world_new(seed, run->origin, run->segments);
 
 	walk(w, run);
 	cr_assert_eq(w->wrong, 0, "seed %u: %s", seed, w->what);
-	cr_log_info("seed %u: %u copies made, %u there, %u crashes, %u stores compacted in %u "
-		    "pieces, %u given up",
-		    seed, w->n_remembered, w->pool->n_copies, w->crashes, w->compacted, w->pieces,
-		    w->dropped);
+	done->copies += w->n_remembered;
+	done->crashes += w->crashes;
+	done->compacted += w->compacted;
+	done->pieces += w->pieces;
+	done->dropped += w->dropped;
+	done->stalled += w->stalled;
 	dm_world_free(w);
 }
 
 Test(dm_model, a_few_copies_with_room)
 {
-	const struct run run = {64, 400, 12, 300, 6, 32, false};
+	const struct run run = {64, 400, 0, 12, 300, 6, 8, 0};
+	struct done done = {0};
 	unsigned int seed;
 
-	for (seed = 1; seed <= 10; seed++)
-		sound(seed, &run);
+	for (seed = 1; seed <= 5; seed++)
+		sound(seed, &run, &done);
+	cr_assert_gt(done.copies, 400);
+	cr_assert_gt(done.compacted, 100);
+	cr_assert_gt(done.pieces, 100);
+	cr_assert_eq(done.dropped, 0);
 }
 
 Test(dm_model, killed_and_cut_off_at_any_step)
 {
-	const struct run run = {64, 400, 12, 300, 6, 32, true};
+	const struct run run = {64, 400, 0, 12, 300, 6, 8, 25};
+	struct done done = {0};
 	unsigned int seed;
 
-	for (seed = 100; seed < 130; seed++)
-		sound(seed, &run);
+	for (seed = 100; seed < 115; seed++)
+		sound(seed, &run, &done);
+	cr_assert_gt(done.copies, 1000);
+	cr_assert_gt(done.crashes, 300);
+	cr_assert_gt(done.compacted, 400);
 }
 
 Test(dm_model, little_room)
 {
-	const struct run run = {96, 60, 10, 300, 8, 32, true};
+	const struct run run = {96, 60, 0, 10, 300, 8, 8, 25};
+	struct done done = {0};
 	unsigned int seed;
 
-	for (seed = 200; seed < 220; seed++)
-		sound(seed, &run);
+	for (seed = 200; seed < 215; seed++)
+		sound(seed, &run, &done);
+	cr_assert_gt(done.dropped, 400);
+	cr_assert_gt(done.stalled, 400);
 }
 
-Test(dm_model, hundreds_of_copies)
+Test(dm_model, as_many_copies_as_there_may_be)
 {
-	const struct run run = {64, 4000, 512, 1600, 6, 3, true};
+	const struct run run = {64, 4000, 512, 512, 100, 6, 3, 25};
+	struct done done = {0};
 
-	sound(300, &run);
+	sound(300, &run, &done);
+	cr_assert_gt(done.copies, 520);
+	cr_assert_gt(done.crashes, 5);
 }
 
 static bool noticed(enum dm_fault fault, unsigned int seed, const struct run *run)
@@ -144,19 +173,35 @@ static bool noticed(enum dm_fault fault, unsigned int seed, const struct run *ru
 	return wrong;
 }
 
+/* Of the runs one is ordinary, one writes more than there is room, one only between operations. */
 Test(dm_model, faults_are_noticed)
 {
-	const struct run runs[] = {{64, 120, 10, 300, 6, 32, true},
-				   {200, 60, 6, 300, 40, 32, true}};
+	const struct run runs[] = {{64, 120, 0, 10, 300, 6, 32, 25},
+				   {200, 60, 0, 6, 300, 40, 32, 90},
+				   {64, 120, 0, 10, 300, 0, 32, 90}};
 	enum dm_fault fault;
 	unsigned int seed;
 
 	for (fault = DM_FAULT_NONE + 1; fault < DM_FAULTS; fault++) {
-		for (seed = 0; seed < 40; seed++) {
-			if (noticed(fault, seed, &runs[seed % 2]))
+		for (seed = 0; seed < 90; seed++) {
+			if (noticed(fault, seed, &runs[seed % UMBRA_ARRAY_SIZE(runs)]))
 				break;
 		}
 		cr_log_info("fault %d: noticed in run %u", (int)fault, seed);
-		cr_expect_lt(seed, 40, "fault %d", (int)fault);
+		cr_expect_lt(seed, 90, "fault %d", (int)fault);
 	}
+}
+
+/* The same runs without a fault. */
+Test(dm_model, nothing_is_noticed_without_a_fault)
+{
+	const struct run runs[] = {{64, 120, 0, 10, 300, 6, 8, 25},
+				   {200, 60, 0, 6, 300, 40, 8, 90},
+				   {64, 120, 0, 10, 300, 0, 8, 90}};
+	struct done done = {0};
+	unsigned int seed;
+
+	for (seed = 0; seed < 15; seed++)
+		sound(seed, &runs[seed % UMBRA_ARRAY_SIZE(runs)], &done);
+	cr_assert_gt(done.crashes, 1000);
 }

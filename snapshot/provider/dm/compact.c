@@ -105,17 +105,6 @@ static bool crowded(const struct umbra_pool *pool)
 	return pool->n_stores > UMBRA_POOL_STORES_MAX / 2;
 }
 
-/* Are `freed` segments of n stores worth that `needed` chunks are written again? */
-static bool worth(const struct umbra_pool *pool, uint64_t freed, uint64_t needed, uint32_t n)
-{
-	const uint64_t taken = segments_for(pool, needed);
-
-	if (freed <= taken)
-		return freed == taken && n > 1 && crowded(pool);
-	return (freed - taken) * pool->geometry.segment_chunks >= needed / 4 ||
-	       (n > 1 && crowded(pool));
-}
-
 struct choice {
 	uint32_t n; /* the first of the candidates */
 	uint64_t chunks, segments;
@@ -137,6 +126,17 @@ static int64_t gain(const struct making *m, const struct choice *c)
 	return (int64_t)c->segments - (int64_t)segments_for(m->pool, c->chunks);
 }
 
+/* Is what c gives more than `than` does worth what is written more? */
+static bool worth(const struct making *m, const struct choice *c, const struct choice *than)
+{
+	const int64_t more = gain(m, c) - gain(m, than);
+
+	if (crowded(m->pool) && c->n > 1)
+		return more >= 0;
+	return more > 0 &&
+	       (uint64_t)more * m->pool->geometry.segment_chunks >= (c->chunks - than->chunks) / 4;
+}
+
 /* Of the candidates that fit, from the best on, as many as give most together. */
 static struct choice choose(struct making *m)
 {
@@ -150,8 +150,7 @@ static struct choice choose(struct making *m)
 		swap = m->candidates[all.n - 1];
 		m->candidates[all.n - 1] = m->candidates[i];
 		m->candidates[i] = swap;
-		if (worth(m->pool, all.segments, all.chunks, all.n) &&
-		    (gain(m, &all) >= gain(m, &best)))
+		if (worth(m, &all, &best))
 			best = all;
 	}
 	for (i = 0; i < best.n; i++)
@@ -163,15 +162,16 @@ static struct choice choose(struct making *m)
 static uint64_t choose_piece(struct making *m)
 {
 	const uint64_t piece = m->limits->chunks;
+	const struct choice none = {0};
+	struct choice alone;
 	struct candidate *c;
-	uint64_t pieces;
 
 	if (piece == 0)
 		return 0;
 	for (c = m->candidates; c < m->candidates + m->n; c++) {
-		pieces = c->needed / piece + 1;
-		if (c->needed > piece && worth(m->pool, c->segments, c->needed, 1) &&
-		    pieces * segments_for(m->pool, piece) <= m->limits->segments) {
+		alone = (struct choice){1, c->needed, c->segments};
+		if (c->needed > piece && worth(m, &alone, &none) &&
+		    (c->needed / piece + 1) * segments_for(m->pool, piece) <= m->limits->segments) {
 			c->chosen = true;
 			return piece;
 		}

@@ -2,23 +2,21 @@
 /*
  * Compaction: what deletion leaves behind. When copies between others are deleted their stores
  * gather in the next older copy, and of chunks that several of them have only the first is ever
- * read. A plan is one bounded piece of work on one copy: chunks that are still needed of stores
- * with many that are not go to a new store, which becomes the copy's first, and stores that nothing
- * is needed of any more go. Pure; all numbers are chunks.
+ * read. A plan is one bounded piece of work on one copy: chunks that are still needed, of stores
+ * with many that are not, go to a new store, which becomes the copy's first; stores that nothing
+ * is needed of any more go. A store that is more than a piece takes several plans: each moves a
+ * piece, the last drops the store. Pure; all numbers are chunks.
  *
- * A store with more than one piece takes several plans: each moves a piece, the last drops the
- * store.
- *
- * How it is carried out, under the volume's lock, so that it may be killed after each step:
- * 1. umbra_pool_shrink() if room is wanted that the live store has; durable.
- * 2. umbra_pool_reserve(plan.segments). On disk they are free: a kill undoes it.
- * 3. each chunk plan.moves.e[i].new of the area to umbra_compact_target() of the new store, paced;
- *    umbra_compact_metadata(); flush. Nobody reads there yet. The lock may be let go meanwhile if
- * nobody else uses the reserved segments, the plan is made anew when the copy's stores have
- * changed.
- * 4. umbra_pool_replace(), durable: the switch. All copies read the same before and after. Views
- * that are open go on reading the old segments, which wait.
- * 5. umbra_pool_settle() with what views map, now and whenever one is closed.
+ * How a plan is carried out, so that it may be killed after each step:
+ * 1. umbra_pool_shrink(), durable, where room is wanted that the live store has.
+ * 2. umbra_pool_reserve() plan.segments. On disk they are free: a kill undoes it.
+ * 3. Chunk plan.moves.e[i].new of the area to umbra_compact_target() of the new store, for each i;
+ *    umbra_compact_metadata(); flush. Nobody reads there yet.
+ * 4. umbra_pool_replace(), durable: the switch. All copies read the same before and after; views
+ *    that are open go on reading the old segments, which wait.
+ * 5. umbra_pool_settle() with what views map, now and whenever one is re-based or closed.
+ * The volume's lock is held from 2 to 4, as nobody else knows what is reserved: so the limits
+ * bound how long creations wait, and the pause between pieces how much of the disk is taken.
  */
 #pragma once
 

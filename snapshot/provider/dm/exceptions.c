@@ -5,6 +5,7 @@
 
 #define DIGIT_BITS 11
 #define DIGITS     (1U << DIGIT_BITS)
+#define FEW        48U /* sorted by insertion */
 
 void umbra_exceptions_finish(struct umbra_exceptions *list)
 {
@@ -70,6 +71,19 @@ static bool is_sorted(const struct umbra_exceptions *list, uint64_t *largest)
 	return sorted;
 }
 
+static void insert_each(struct umbra_exception *e, size_t n)
+{
+	struct umbra_exception one;
+	size_t i, j;
+
+	for (i = 1; i < n; i++) {
+		one = e[i];
+		for (j = i; j > 0 && e[j - 1].old > one.old; j--)
+			e[j] = e[j - 1];
+		e[j] = one;
+	}
+}
+
 int umbra_exceptions_sort(struct umbra_exceptions *list)
 {
 	struct umbra_exception *other, *swap;
@@ -78,6 +92,10 @@ int umbra_exceptions_sort(struct umbra_exceptions *list)
 
 	if (is_sorted(list, &largest))
 		return 0;
+	if (list->n <= FEW) {
+		insert_each(list->e, list->n);
+		return 0;
+	}
 	other = reallocarray(NULL, list->n, sizeof(*other));
 	if (!other)
 		return -ENOMEM;

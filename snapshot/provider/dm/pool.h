@@ -2,28 +2,29 @@
 /*
  * The pool: what a diff area is used for. A model without I/O; pool_disk.h makes bytes of it.
  *
- * A diff area is an address space of chunks, cut into segments. An exception store (store.h) lies
- *in an ordered list of segments: its chunk c is chunk c % segment_chunks of its segment number c /
- *segment_chunks. All stores of a pool have one order, oldest first, and every copy has some of them
- *that follow each other, oldest copy first:
+ * A diff area is an address space of chunks, cut into segments. An exception store (store.h)
+ * lies in an ordered list of segments: its chunk c is chunk c % segment_chunks of its segment
+ * number c / segment_chunks. All stores of a pool have one order, oldest first, and every copy has
+ * some of them that follow each other, oldest copy first:
  *
  *	copies	[ LOST … ]  [ KEPT … ]                  [ newest: KEPT, HIDDEN or PREPARED ]
  *	stores	  none       a b | c | (none) | d e f    g
  *	                                                 unsealed: the kernel may write it
  *
- * What copy k reads: from its first store on through all that follow, the first that has the chunk;
- * else the volume. So deleting a copy is bookkeeping: its stores become the end of the next older
- * one's, and a copy may have none at all.
+ * What copy k reads: from its first store on through all that follow, the first that has the
+ * chunk; else the volume. So deleting a copy is bookkeeping: its stores become the end of the next
+ * older one's, and a copy may have none at all.
  *
- * How to change a pool, under the volume's lock: change a duplicate (umbra_pool_dup()), write it to
- * the area, adopt it when it is durable (umbra_pool_written()). When the write fails it is not
- *known which of the two will be found: load it again before anything else is done. Each operation
- *says whether the pool is to be durable BEFORE a step of the kernel, or changed AFTER it; between
- *the two the process may be killed, and either pool is right then.
+ * How to change a pool, under the volume's lock: change a duplicate (umbra_pool_dup()), write it
+ * to the area, adopt it when it is durable (umbra_pool_written()). When the write fails it is not
+ * known which of the two will be found: load it again before anything else is done. Each
+ * operation says whether the pool is to be durable BEFORE a step of the kernel, or changed AFTER
+ * it; between the two the process may be killed, and either pool is right then. tests/unit/
+ * dm_steps.c has all steps in their order, and kills between them.
  *
- * Whoever reads may look at all fields; only pool*.c and compact.c change them. Operations that
- *fail leave the pool as it was. Their errors: -ENOENT no such copy or store; -EBUSY (UMBRA_E_BUSY)
- *a creation is unfinished; -ENOSPC; -EINVAL (UMBRA_E_INTERNAL) the caller broke the order; -ENOMEM.
+ * Whoever reads may look at all fields; only pool*.c change them. Operations that fail leave the
+ * pool as it was. Their errors: -ENOENT no such copy or store; -EBUSY (UMBRA_E_BUSY) a creation
+ * is unfinished; -ENOSPC; -EINVAL (UMBRA_E_INTERNAL) the caller broke the order; -ENOMEM.
  */
 #pragma once
 
@@ -139,14 +140,13 @@ uint32_t umbra_pool_first_store(const struct umbra_pool *pool, uint32_t copy);
 /* Index of the copy that has the store. */
 uint32_t umbra_pool_owner(const struct umbra_pool *pool, uint32_t store);
 
-/* The store of the newest copy, which the kernel writes or is about to; NULL: no layer is needed.
- */
+/* The newest copy's store, which the kernel writes or is about to; NULL: no layer is needed. */
 struct umbra_pool_store *umbra_pool_live(const struct umbra_pool *pool);
 
 /* Is there a copy that somebody may see or is making? If not the layer can be taken out. */
 bool umbra_pool_needed(const struct umbra_pool *pool);
 
-/* Is a creation unfinished: a copy PREPARED, or a store behind the live one not sealed? */
+/* Is a creation unfinished: a copy PREPARED, or a store before the live one not sealed? */
 bool umbra_pool_unfinished(const struct umbra_pool *pool);
 
 uint32_t umbra_pool_free_segments(const struct umbra_pool *pool);
@@ -194,7 +194,7 @@ int umbra_pool_seal(struct umbra_pool *pool, uint64_t store, uint64_t used,
 /* --- segments --- */
 
 /*
- * Up to n free segments, lowest first, to the end of the live store's (or of the one behind it, as
+ * Up to n free segments, lowest first, to the end of the live store's (or of the one before it, as
  * long as the kernel writes that too). *granted, more than 0, says how many. Durable BEFORE the
  * kernel may write there. -ENOSPC: none is free.
  */

@@ -2,15 +2,18 @@
 /*
  * A pool as bytes at the beginning of its area, little endian:
  *
- *	       0	superblock, slot A
- *	 1.5 MiB	superblock, slot B
- *	   3 MiB	record slots, UMBRA_POOL_COPIES_MAX of 8 KiB: one a copy, what its provider
- *keeps 8 MiB	segments
+ *	      0		superblock, slot A
+ *	1.5 MiB		superblock, slot B
+ *	  3 MiB		record slots, UMBRA_POOL_COPIES_MAX of 8 KiB, one a copy: its record
+ *	  8 MiB		segments
  *
  * A superblock has a generation, its own length and a CRC-32 over all of it. Both slots hold the
- *same one, but while they are written. Every write is: slot A, flush, slot B, flush; durable when
- *both are. So whichever one slot cannot be read, the other has what was last called durable: of two
- * different ones the newer was perhaps never called that, but then nobody acted on it.
+ * same one, but while they are written. Every write is: slot A, flush, slot B, flush; durable when
+ * both are. So whichever one slot cannot be read, the other has what was last called durable: of
+ * two different ones the newer was perhaps never called that, but then nobody acted on it.
+ *
+ * Whoever loads it flushes the area before the first write: a process that was killed may have
+ * left slot B in the disk's cache, and a power cut would then damage both.
  *
  * Nothing read from a disk is believed: lengths, numbers, order, and that no segment is used twice.
  */

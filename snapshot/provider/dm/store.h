@@ -62,6 +62,10 @@ typedef int (*umbra_dm_read_fn)(void *arg, uint64_t chunk, void *buf, struct umb
  *
  * -EBADMSG (UMBRA_E_DAMAGED): it is not what the kernel writes, or the kernel declared it invalid
  * (it was full, or a device failed): what depends on it is lost. Other errors are those of read.
+ *
+ * It may also be read while the kernel writes it and the next store is live already. Then used
+ * says nothing, and what is missed lies in the next store too.
+ *
  * Reads one chunk at a time, from the first area up. Memory: 16 bytes an exception, as much again
  * while it sorts, a bit for each chunk of the store, one chunk.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Views: how copy k is shown by one snapshot device of the kernel over that of the newest copy. Its
- * store is made up: header and areas are written by us to a scratch device, its data lies where it
- *is, in the segments of the sealed stores. Pure; all numbers are chunks.
+ * Views: how copy k is shown by one snapshot device of the kernel over that of the newest copy.
+ * Its store is made up: header and areas are written by us to a scratch device, its data lies
+ * where it is, in the segments of the sealed stores. Pure; all numbers are chunks.
  *
  *	umbra_dm_view_add() for each sealed store that the copy reads, oldest first
  *	umbra_dm_view_layout(), write the scratch chunks, load the table of `lines`
