@@ -321,6 +321,22 @@ Test(layer, repair_resumes)
 	dm_lab_writer_stop(writer);
 }
 
+/* Somebody else has suspended it, to give it a table of his own. */
+Test(layer, repair_leaves_a_change_under_way_alone)
+{
+	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
+
+	ok(umbra_layer_in(&layer, &err));
+	lab_run("dmsetup suspend lab-x && echo 0 131072 error | dmsetup load lab-x");
+	ok(umbra_layer_repair(&layer, &err));
+	cr_assert_not(dm_lab_flows(NULL));
+	cr_assert(dm_lab_flows("lab-x"));
+	lab_run("dmsetup clear lab-x");
+	ok(umbra_layer_repair(&layer, &err));
+	cr_assert(dm_lab_flows(NULL));
+	cr_assert_eq(state_of(&layer), UMBRA_LAYER_IN);
+}
+
 /* Not our business: suspended by somebody else, without a layer of ours. */
 Test(layer, repair_leaves_others_alone)
 {

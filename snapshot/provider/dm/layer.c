@@ -6,7 +6,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "common/log.h"
+#include "common/fault.h"
 #include "snapshot/provider/dm/layer_check.h"
 #include "snapshot/provider/dm/names.h"
 #include "snapshot/provider/dm/queue.h"
@@ -191,11 +191,14 @@ static int swap(const struct umbra_layer *layer, const struct umbra_dm_info *ori
 	if (r < 0)
 		return r;
 	r = umbra_dm_load(ref, table, origin->read_only ? UMBRA_DM_READ_ONLY : 0, err);
-	if (r == 0) {
+	if (r == 0)
+		r = umbra_fault_fail("layer.loaded", err);
+	if (r == 0)
 		r = umbra_dm_resume(ref, err);
-		if (r < 0)
-			umbra_dm_unload(ref, NULL);
-	}
+	if (r < 0)
+		umbra_dm_unload(ref, NULL);
+	else
+		umbra_fault("layer.replaced"); /* too late to fail */
 	restore_settings(layer);
 	return r;
 }
@@ -244,7 +247,9 @@ static int slide_in(const struct umbra_layer *layer, struct umbra_error *err)
 			    &real, err);
 	if (r < 0)
 		return r;
-	r = slide_onto(layer, real, &origin, umbra_dm_table_sectors(&table), err);
+	r = umbra_fault_fail("layer.made", err);
+	if (r == 0)
+		r = slide_onto(layer, real, &origin, umbra_dm_table_sectors(&table), err);
 	if (r < 0)
 		remove_real(layer, NULL);
 	return r;
@@ -294,6 +299,8 @@ static int slide_out(const struct umbra_layer *layer, const struct look *look,
 		if (r == 0)
 			r = swap(layer, &look->origin, &table, err);
 	}
+	if (r == 0)
+		r = umbra_fault_fail("layer.left", err);
 	return r < 0 ? r : remove_real(layer, err);
 }
 
@@ -326,17 +333,22 @@ static int loaded_by_us(const struct umbra_layer *layer, const struct look *look
 	return r < 0 ? r : umbra_dm_table_same(&loaded, &before);
 }
 
+/* Suspended by a hold, or left with a table of ours. Where somebody else has loaded one, he is at
+ * it, and resumes it himself. */
 static int settle_origin(const struct umbra_layer *layer, const struct look *look,
 			 struct umbra_error *err)
 {
 	struct umbra_dm_ref origin = umbra_dm_numbered(layer->origin);
+	bool ours = look->in;
 	int r = 0;
 
-	if (look->origin.loaded)
+	if (look->origin.loaded) {
 		r = loaded_by_us(layer, look, err);
+		ours = r > 0;
+	}
 	if (r > 0)
 		r = umbra_dm_unload(origin, err);
-	if (r == 0 && look->origin.suspended)
+	if (r == 0 && ours && look->origin.suspended)
 		r = umbra_dm_resume(origin, err);
 	return r;
 }

@@ -62,8 +62,8 @@ int umbra_layer_out(const struct umbra_layer *layer, struct umbra_error *err);
 /*
  * For the next start, after a process was killed at any step: undoes what it was at. The origin is
  * not suspended then, and has a table that works. From IN and REPLACED no device is removed. An
- * origin that is suspended without `real`, or a table that somebody else has loaded, is not ours:
- * it is left alone. Where writers wait at a wall, release that first, or this waits for them.
+ * origin that is suspended without being IN, or for which somebody else has loaded a table, is not
+ * ours: it is left alone. Where writers wait at a wall, release that first, or this waits for them.
  */
 int umbra_layer_repair(const struct umbra_layer *layer, struct umbra_error *err);
 
