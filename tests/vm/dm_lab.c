@@ -150,33 +150,41 @@ static int write_file(const char *path, int seed)
 	return memcmp(buf, back, sizeof(buf)) == 0 ? 0 : 3;
 }
 
-/* The status is 10 when all went well and something was written, the error else. */
-static int write_on(const char *at)
+/* The status is 10 when all went well, the error else. started: told when something is written. */
+static int write_on(const char *at, int started)
 {
 	char path[400];
 	int i, r;
 
-	for (i = 0; !stopped; i++) {
+	for (i = 0; i == 0 || !stopped; i++) {
 		snprintf(path, sizeof(path), "%s/w%d", at, i % 8);
 		if (i % 3 == 0)
 			unlink(path);
 		r = write_file(path, i);
 		if (r != 0)
 			return r;
+		if (i == 0)
+			umbra_write_all(started, "", 1);
 	}
-	return i > 0 ? 10 : 4;
+	return 10;
 }
 
 pid_t dm_lab_writer(const char *at)
 {
 	const char *path = lab_path("%s", at);
+	int started[2];
 	pid_t pid;
+	char c;
 
+	cr_assert_eq(pipe2(started, O_CLOEXEC), 0);
 	signal(SIGTERM, on_stop); /* the child's; ours, which never comes, too */
 	pid = lab_fork();
 	cr_assert_geq(pid, 0);
 	if (pid == 0)
-		_exit(write_on(path));
+		_exit(write_on(path, started[1]));
+	close(started[1]);
+	cr_assert_eq(read(started[0], &c, 1), 1, "the writer cannot write");
+	close(started[0]);
 	return pid;
 }
 

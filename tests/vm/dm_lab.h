@@ -6,8 +6,8 @@
 #pragma once
 
 #include "common/id.h"
-#include "tests/unit/lab.h"
 #include "snapshot/sys/dm.h"
+#include "tests/unit/lab.h"
 
 /* As fixtures: skips the test with the reason where this cannot be had. */
 void dm_lab_begin(void);
@@ -31,9 +31,10 @@ dev_t dm_lab_linear(const char *name, unsigned int mib);
 /* mkfs and mount of /dev/mapper/NAME on DIR/at. */
 void dm_lab_mount(const char *name, const char *fstype, const char *at);
 
-/* A process that writes, checks and deletes files below DIR/at until it is stopped. */
+/* A process that writes, checks and deletes files below DIR/at until it is stopped. The first one
+ * is there when this returns. */
 pid_t dm_lab_writer(const char *at);
-/* It must not have met an error, and must have done something. */
+/* It must not have met an error. */
 void dm_lab_writer_stop(pid_t writer);
 
 /* Is nothing suspended but what is named in spared (may be NULL)? */
