@@ -37,7 +37,7 @@ static int append(struct umbra_dm_table *table, uint64_t start, uint64_t length,
 	}
 	line = &v[table->n++];
 	*line = (struct umbra_dm_line){.start = start, .length = length};
-	strcpy(line->target, target);
+	memcpy(line->target, target, strlen(target));
 	line->params = TAKE_PTR(*params);
 	return 0;
 }

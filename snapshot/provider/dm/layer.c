@@ -266,7 +266,7 @@ static int replaced(const struct umbra_dm_info *origin, struct umbra_error *err)
 
 int umbra_layer_in(const struct umbra_layer *layer, struct umbra_error *err)
 {
-	enum umbra_layer_state state;
+	enum umbra_layer_state state = UMBRA_LAYER_OUT;
 	struct look look;
 	int r = look_at(layer, &look, err);
 
@@ -355,7 +355,7 @@ static int settle_origin(const struct umbra_layer *layer, const struct look *loo
 
 int umbra_layer_repair(const struct umbra_layer *layer, struct umbra_error *err)
 {
-	enum umbra_layer_state state;
+	enum umbra_layer_state state = UMBRA_LAYER_OUT;
 	struct look look;
 	int r = look_at(layer, &look, err);
 
