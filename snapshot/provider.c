@@ -118,9 +118,14 @@ int umbra_watch_tick(struct umbra_watch *watch, const struct umbra_progress *pro
 	return umbra_fail(err, UMBRA_E_INTERRUPTED, ECANCELED, "interrupted");
 }
 
+json_t *umbra_member_record_doc(const struct umbra_member *m)
+{
+	return umbra_shadow_record(m->set, m->shadow, m->state_dir);
+}
+
 int umbra_member_record(const struct umbra_member *m, int dirfd, struct umbra_error *err)
 {
-	_cleanup_json_ json_t *doc = umbra_shadow_record(m->set, m->shadow, m->state_dir);
+	_cleanup_json_ json_t *doc = umbra_member_record_doc(m);
 	_cleanup_free_ char *text = NULL;
 	int r;
 

@@ -36,6 +36,7 @@
 
 #include "snapshot/root.h"
 #include "snapshot/set.h"
+#include "snapshot/storage.h"
 #include "snapshot/sys/dm_hold.h"
 #include "snapshot/volume.h"
 
@@ -141,6 +142,9 @@ struct umbra_provider {
 	 * known. */
 	int (*usage)(int state_fd, const struct umbra_shadow *shadow, int64_t *bytes,
 		     struct umbra_error *err);
+
+	/* Of a provider with diff areas; else NULL. */
+	const struct umbra_storage_ops *storage;
 };
 
 /* All providers, in the order of the list in meson.build; n is set. */
@@ -175,6 +179,9 @@ int umbra_watch_tick(struct umbra_watch *watch, const struct umbra_progress *pro
 
 /* For finish(): writes the record to UMBRA_RECORD_NAME in dirfd, durable and atomic. */
 int umbra_member_record(const struct umbra_member *m, int dirfd, struct umbra_error *err);
+
+/* The record, for who keeps it in another way. New reference; NULL: memory. */
+json_t *umbra_member_record_doc(const struct umbra_member *m);
 
 /* For scan(): reads UMBRA_RECORD_NAME in dirfd. -ENOENT: unfinished copy. */
 int umbra_record_read(int dirfd, const char *where, json_t **out, struct umbra_error *err);

@@ -364,3 +364,43 @@ int umbra_coordinator_check(struct umbra_coordinator *c, bool rebuild, int wait_
 
 	return call(c, message, wait_s, observer, report, err);
 }
+
+static int put_absolute(json_t *message, const char *key, const char *path, struct umbra_error *err)
+{
+	_cleanup_free_ char *absolute = NULL;
+	int r;
+
+	if (!path)
+		return 0;
+	r = umbra_absolute_path(path, true, &absolute);
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot reach '%s'", path);
+	return umbra_doc_set_path(message, key, absolute) < 0 ? umbra_oom(err) : 0;
+}
+
+int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_storage_call *asked,
+			      struct umbra_observer *observer, json_t **areas, json_t **warnings,
+			      struct umbra_error *err)
+{
+	_cleanup_json_ json_t *message = NULL, *result = NULL;
+	json_t *list;
+	int r;
+
+	message = json_pack("{s:s,s:s,s:I,s:b}", "type", "storage", "verb", asked->verb, "size",
+			    (json_int_t)asked->size, "force", asked->force);
+	if (!message)
+		return umbra_oom(err);
+	r = put_absolute(message, "path", asked->path, err);
+	if (r == 0)
+		r = put_absolute(message, "place", asked->place, err);
+	if (r == 0)
+		r = call(c, TAKE_PTR(message), asked->wait_s, observer, &result, err);
+	if (r < 0)
+		return r;
+	list = json_object_get(result, "areas");
+	if (!json_is_array(list))
+		return umbra_fail(err, UMBRA_E_INTERNAL, EBADMSG,
+				  "the coordinator's answer names no diff areas");
+	*areas = json_incref(list);
+	return take_warnings(result, warnings, err);
+}

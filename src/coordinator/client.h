@@ -78,3 +78,18 @@ int umbra_coordinator_thaw(json_t *released, json_t *problems, struct umbra_erro
 
 /* The same, for the start of any program: for root, and what there is to say goes to the log. */
 void umbra_coordinator_release_leftovers(void);
+
+/* Diff areas. path and place as the person wrote them. */
+struct umbra_storage_call {
+	const char *verb;  /* "list", "add", "resize" or "remove" */
+	const char *path;  /* on the volume; NULL: all (list) */
+	const char *place; /* add: file or block device; NULL: in the volume */
+	uint64_t size;     /* bytes; 0: the default */
+	bool force;
+	int wait_s;
+};
+
+/* *areas: JSON array of reports (snapshot/storage.h), *warnings as above; new references. */
+int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_storage_call *call,
+			      struct umbra_observer *observer, json_t **areas, json_t **warnings,
+			      struct umbra_error *err);

@@ -9,6 +9,7 @@
 #include "coordinator/delete.h"
 #include "coordinator/forget.h"
 #include "coordinator/reconcile.h"
+#include "coordinator/storage.h"
 #include "snapshot/document.h"
 
 #define SENTENCES_MAX       200 /* of a list in a result; a message is bounded */
@@ -72,6 +73,16 @@ static int put_sentences(json_t *result, const char *key, json_t *list)
 	if (n > room && json_array_append_new(list, json_sprintf("… and %zu more", n - room)) < 0)
 		return -ENOMEM;
 	return json_object_set(result, key, list) < 0 ? -ENOMEM : 0;
+}
+
+/* Without the lock: nothing is changed, and nobody has to be waited for. */
+static int begin_look(struct umbra_session *s, const json_t *request, struct umbra_error *err)
+{
+	_cleanup_free_ char *state_dir = NULL;
+
+	if (umbra_doc_get_path(request, "state_dir", &state_dir) < 0)
+		return bad_request(err, "state_dir");
+	return umbra_session_look(s, state_dir, err);
 }
 
 static int begin(struct umbra_session *s, const json_t *request, enum umbra_catalog_mode mode,
@@ -182,6 +193,25 @@ static int serve_check(struct umbra_session *s, const json_t *request, json_t *r
 	return 0;
 }
 
+static int serve_storage(struct umbra_session *s, const json_t *request, json_t *result,
+			 struct umbra_error *err)
+{
+	_cleanup_json_ json_t *areas = json_array();
+	int r;
+
+	if (!areas)
+		return umbra_oom(err);
+	if (umbra_storage_changes(request))
+		r = begin_change(s, request, err);
+	else
+		r = begin_look(s, request, err);
+	if (r == 0)
+		r = umbra_storage_serve(s, request, areas, err);
+	if (r < 0)
+		return r;
+	return json_object_set(result, "areas", areas) < 0 ? umbra_oom(err) : 0;
+}
+
 static const struct {
 	const char *type;
 	int (*serve)(struct umbra_session *s, const json_t *request, json_t *result,
@@ -190,6 +220,7 @@ static const struct {
 	{"create", serve_create},
 	{"delete", serve_delete},
 	{"check", serve_check},
+	{"storage", serve_storage},
 };
 
 static int dispatch(struct umbra_session *s, const json_t *request, json_t *result,

@@ -143,6 +143,14 @@ static int take_lock(struct umbra_session *s, int wait_s, struct umbra_error *er
 	return 0;
 }
 
+int umbra_session_look(struct umbra_session *s, const char *state_dir, struct umbra_error *err)
+{
+	s->warnings = json_array();
+	if (!s->warnings)
+		return umbra_oom(err);
+	return umbra_engine_open(state_dir, UMBRA_CATALOG_NONE, &s->engine, err);
+}
+
 int umbra_session_begin(struct umbra_session *s, const char *state_dir,
 			enum umbra_catalog_mode mode, int wait_s, struct umbra_error *err)
 {

@@ -32,6 +32,9 @@ void umbra_session_finish(struct umbra_session *s);
 int umbra_session_begin(struct umbra_session *s, const char *state_dir,
 			enum umbra_catalog_mode mode, int wait_s, struct umbra_error *err);
 
+/* Opens the engine to look: no catalog, no lock. */
+int umbra_session_look(struct umbra_session *s, const char *state_dir, struct umbra_error *err);
+
 int umbra_session_warn(struct umbra_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

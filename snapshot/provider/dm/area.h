@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A diff area: the place where what is replaced on a volume is kept, as one row of bytes.
+ *
+ *	inside	a file in the volume itself, preallocated and immutable. Its blocks are reached
+ *		below the layer, never through the filesystem, which therefore must not move them
+ *	file	a file on another filesystem, through a loop device with direct I/O
+ *	device	a block device
+ *
+ * What lies in it is the pool's (pool_disk.h). All of it needs root.
+ */
+#pragma once
+
+#include "common/doc.h"
+#include "common/id.h"
+#include "snapshot/volume.h"
+
+#define UMBRA_AREA_DIR   ".umbra" /* in the root directory of the volume */
+#define UMBRA_AREA_NAME  "diff-area"
+#define UMBRA_AREA_MIN   (32ULL << 20)  /* bytes; smaller ones are of no use */
+#define UMBRA_AREA_USUAL (320ULL << 20) /* VSS: the least that is made when nothing is said */
+#define UMBRA_AREA_BLOCK 4096U          /* offsets and lengths are multiples of it */
+
+struct umbra_area;
+
+struct umbra_area_request {
+	const struct umbra_volume *volume;
+	dev_t origin;      /* what the volume is mounted from */
+	const char *place; /* a file or block device; NULL: inside */
+	uint64_t bytes; /* 0: a tenth of the volume, at least UMBRA_AREA_USUAL; a block device whole
+			 */
+	bool force;     /* a device that something is on already */
+};
+
+/*
+ * Makes a place for an area, with an id of its own and whatever content. NO_SPACE: less is free
+ * than the volume may spare. UNSUPPORTED: the filesystem cannot have one inside (btrfs), a place
+ * on the protected volume itself. EXISTS: a device with something on it, or in use.
+ */
+int umbra_area_create(const struct umbra_area_request *request, struct umbra_area **out,
+		      struct umbra_error *err);
+
+/* Makes its place durable under its name; until then it goes with this process (but for a file on
+ * a filesystem that knows no files without a name). AFTER the record was written. */
+int umbra_area_publish(struct umbra_area *a, struct umbra_error *err);
+
+/* What umbra_area_open() needs, also before any filesystem is mounted. New reference. */
+json_t *umbra_area_record(const struct umbra_area *a);
+
+/*
+ * Finds an area again. origin: the volume's device. The file of one inside is compared with the
+ * record where the volume is mounted. -EBADMSG (DAMAGED): it is not where it was, so what is in it
+ * cannot be believed; -ENOENT: file or device is gone.
+ */
+int umbra_area_open(const json_t *record, dev_t origin, struct umbra_area **out,
+		    struct umbra_error *err);
+struct umbra_area *umbra_area_close(struct umbra_area *a);
+UMBRA_DEFINE_CLEANUP(struct umbra_area *, area, umbra_area_close)
+#define _cleanup_area_ _cleanup_(umbra_cleanup_area)
+
+const struct umbra_id *umbra_area_id(const struct umbra_area *a);
+uint64_t umbra_area_sectors(const struct umbra_area *a);
+const char *umbra_area_kind(const struct umbra_area *a); /* "inside", "file", "device" */
+const char *umbra_area_place(const struct umbra_area *a);
+
+/*
+ * Direct I/O, whether the layer is in or not; while it is, base says what the volume is below it
+ * (umbra_area_set_base()). Buffers need no alignment. Short of the end is an error.
+ */
+void umbra_area_set_base(struct umbra_area *a, dev_t real);
+int umbra_area_read(const struct umbra_area *a, uint64_t offset, void *buf, size_t len,
+		    struct umbra_error *err);
+int umbra_area_write(const struct umbra_area *a, uint64_t offset, const void *buf, size_t len,
+		     struct umbra_error *err);
+int umbra_area_zero(const struct umbra_area *a, uint64_t offset, size_t len,
+		    struct umbra_error *err);
+int umbra_area_flush(const struct umbra_area *a, struct umbra_error *err);
+
+/* The device-mapper device that is the area, role "area". base: the volume below the layer. */
+int umbra_area_map(struct umbra_area *a, dev_t base, dev_t *out, struct umbra_error *err);
+int umbra_area_unmap(struct umbra_area *a, struct umbra_error *err);
+
+/* Removes the place; a block device is only left alone. The layer is out, or was never in. */
+int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err);

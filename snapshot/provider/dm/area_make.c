@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <blkid/blkid.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "snapshot/provider/dm/area_parts.h"
+
+#define SHARE 10 /* of the volume: one part in so many */
+#define SPARE                                                                                      \
+	2 /* of what is free an area that nobody asked for takes at most one part in so many */
+
+static uint64_t round_down(uint64_t bytes)
+{
+	return bytes / UMBRA_AREA_BLOCK * UMBRA_AREA_BLOCK;
+}
+
+static int too_small(uint64_t bytes, const char *place, struct umbra_error *err)
+{
+	return umbra_fail(
+		err, UMBRA_E_NO_SPACE, ENOSPC,
+		"a diff area needs %llu MiB, and '%s' has room for %llu: make room, or put "
+		"it elsewhere with 'umbra storage add --at'",
+		UMBRA_AREA_MIN >> 20, place, (unsigned long long)bytes >> 20);
+}
+
+/* How large, when nothing was said: as VSS does, but no full disk for it. */
+static int usual_size(int dir, const char *place, uint64_t *out, struct umbra_error *err)
+{
+	uint64_t bytes, free_bytes;
+	struct statvfs fs;
+
+	if (fstatvfs(dir, &fs) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", place);
+	bytes = (uint64_t)fs.f_blocks * fs.f_frsize / SHARE;
+	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize / SPARE;
+	if (bytes < UMBRA_AREA_USUAL)
+		bytes = UMBRA_AREA_USUAL;
+	if (bytes > free_bytes)
+		bytes = free_bytes;
+	*out = bytes;
+	return bytes < UMBRA_AREA_MIN ? too_small(bytes, place, err) : 0;
+}
+
+static int size_of(const struct umbra_area_request *request, int dir, const char *place,
+		   uint64_t *out, struct umbra_error *err)
+{
+	int r = 0;
+
+	*out = request->bytes;
+	if (request->bytes == 0)
+		r = usual_size(dir, place, out, err);
+	else if (request->bytes < UMBRA_AREA_MIN)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "a diff area has at least %llu MiB",
+				  UMBRA_AREA_MIN >> 20);
+	*out = round_down(*out);
+	return r;
+}
+
+/* --- inside the volume --- */
+
+static int check_inside(const struct umbra_volume *v, struct umbra_error *err)
+{
+	if (strcmp(v->fstype, "btrfs") != 0)
+		return 0;
+	return umbra_fail(
+		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+		"btrfs moves its files' blocks, so '%s' cannot have its diff area inside: "
+		"put it elsewhere with 'umbra storage add --at'",
+		v->mount);
+}
+
+static int make_inside(const struct umbra_area_request *request, struct umbra_area *a,
+		       struct umbra_error *err)
+{
+	_cleanup_close_ int top = -1;
+	int r = check_inside(request->volume, err);
+
+	if (r < 0)
+		return r;
+	a->place =
+		umbra_asprintf("%s/" UMBRA_AREA_DIR "/" UMBRA_AREA_NAME,
+			       strcmp(request->volume->mount, "/") ? request->volume->mount : "");
+	if (!a->place)
+		return umbra_oom(err);
+	top = umbra_open_real(request->volume->mount, O_RDONLY | O_DIRECTORY);
+	a->dir = top < 0 ? top : umbra_open_dir_make(top, UMBRA_AREA_DIR, 0700);
+	if (a->dir < 0)
+		return umbra_fail_errno(err, a->dir, "cannot make '%s'", a->place);
+	if (faccessat(a->dir, UMBRA_AREA_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return umbra_fail(
+			err, UMBRA_E_EXISTS, EEXIST,
+			"there is a diff area at '%s' that this state directory knows "
+			"nothing of: use the state directory that it belongs to, or, if that "
+			"is gone, remove the file (chattr -i, rm)",
+			a->place);
+	r = size_of(request, a->dir, request->volume->mount, &a->bytes, err);
+	if (r < 0)
+		return r;
+	a->file = umbra_fixed_make(a->dir, a->bytes, err);
+	return a->file < 0 ? a->file
+			   : umbra_fixed_extents(a->file, &a->extents, &a->n_extents, err);
+}
+
+/* --- elsewhere --- */
+
+static char *parent_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+static int open_again(int fd, int flags)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	fd = open(self, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int make_file(const struct umbra_area_request *request, struct umbra_area *a,
+		     struct umbra_error *err)
+{
+	_cleanup_free_ char *parent = parent_of(request->place);
+	struct stat st;
+	int r;
+
+	if (!parent)
+		return umbra_oom(err);
+	a->dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
+	if (a->dir < 0)
+		return umbra_fail_errno(err, a->dir, "cannot open '%s'", parent);
+	if (fstat(a->dir, &st) == 0 && st.st_dev == request->origin)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EINVAL,
+				  "'%s' is on the volume that it would protect: without --at umbra "
+				  "keeps the diff area inside in a way that works",
+				  request->place);
+	r = size_of(request, a->dir, parent, &a->bytes, err);
+	if (r < 0)
+		return r;
+	a->file = umbra_fixed_make(a->dir, a->bytes, err);
+	if (a->file < 0)
+		return a->file;
+	a->io = open_again(a->file, O_RDWR | O_DIRECT);
+	return a->io < 0 ? umbra_fail_errno(err, a->io, "'%s' cannot be read past the page cache",
+					    request->place)
+			 : 0;
+}
+
+/* What is on a device already, by blkid; NULL: nothing that it knows. The caller frees. */
+static char *signature(const char *path)
+{
+	blkid_probe probe = blkid_new_probe_from_filename(path);
+	const char *type = NULL;
+	char *out = NULL;
+
+	if (!probe)
+		return NULL;
+	blkid_probe_enable_partitions(probe, 1);
+	if (blkid_do_safeprobe(probe) == 0 &&
+	    (blkid_probe_lookup_value(probe, "TYPE", &type, NULL) == 0 ||
+	     blkid_probe_lookup_value(probe, "PTTYPE", &type, NULL) == 0))
+		out = strdup(type);
+	blkid_free_probe(probe);
+	return out;
+}
+
+static int make_device(const struct umbra_area_request *request, struct umbra_area *a,
+		       struct umbra_error *err)
+{
+	_cleanup_free_ char *what = signature(request->place);
+	uint64_t bytes;
+
+	if (what && !request->force)
+		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+				  "there is a %s on '%s': --force gives it up for a diff area",
+				  what, request->place);
+	a->io = open(request->place, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
+	if (a->io < 0)
+		return umbra_fail_errno(err, errno, "cannot have '%s' for a diff area",
+					request->place);
+	if (ioctl(a->io, BLKGETSIZE64, &bytes) < 0)
+		return umbra_fail_errno(err, errno, "cannot tell the size of '%s'", request->place);
+	if (request->bytes && request->bytes < bytes)
+		bytes = request->bytes;
+	a->bytes = round_down(bytes);
+	return a->bytes < UMBRA_AREA_MIN ? too_small(a->bytes, request->place, err) : 0;
+}
+
+int umbra_area_create(const struct umbra_area_request *request, struct umbra_area **out,
+		      struct umbra_error *err)
+{
+	_cleanup_area_ struct umbra_area *a = umbra_area_alloc();
+	struct stat st;
+	int r;
+
+	if (!a)
+		return umbra_oom(err);
+	umbra_id_new(&a->id);
+	a->origin = a->base = request->origin;
+	if (!request->place) {
+		a->kind = UMBRA_AREA_INSIDE;
+		r = make_inside(request, a, err);
+	} else if (!(a->place = strdup(request->place))) {
+		return umbra_oom(err);
+	} else if (stat(request->place, &st) == 0 && S_ISBLK(st.st_mode)) {
+		a->kind = UMBRA_AREA_DEVICE;
+		r = make_device(request, a, err);
+	} else {
+		a->kind = UMBRA_AREA_FILE;
+		r = make_file(request, a, err);
+	}
+	if (r == 0)
+		*out = TAKE_PTR(a);
+	return r;
+}
+
+int umbra_area_publish(struct umbra_area *a, struct umbra_error *err)
+{
+	const char *slash = strrchr(a->place, '/');
+
+	if (a->file < 0)
+		return 0;
+	return umbra_fixed_publish(a->file, a->dir, slash + 1, a->kind == UMBRA_AREA_INSIDE, err);
+}
+
+/* --- finding --- */
+
+static int moved(const struct umbra_area *a, struct umbra_error *err)
+{
+	return umbra_fail(
+		err, UMBRA_E_DAMAGED, EBADMSG,
+		"the diff area '%s' is not where it was: somebody has changed the file, and "
+		"the copies in it are lost",
+		a->place);
+}
+
+static int compare_extents(const struct umbra_area *a, int fd, struct umbra_error *err)
+{
+	_cleanup_free_ struct umbra_fixed_extent *now = NULL;
+	size_t n;
+	int r = umbra_fixed_extents(fd, &now, &n, err);
+
+	if (r < 0)
+		return r;
+	if (umbra_fixed_is(fd) != 1 || n != a->n_extents ||
+	    memcmp(now, a->extents, n * sizeof(*now)) != 0)
+		return moved(a, err);
+	return 0;
+}
+
+/* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
+static int find_inside(const struct umbra_area *a, struct umbra_error *err)
+{
+	_cleanup_free_ char *parent = parent_of(a->place);
+	_cleanup_close_ int dir = -1, fd = -1;
+	struct stat st;
+
+	if (!parent)
+		return umbra_oom(err);
+	dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
+	if (dir < 0 || fstat(dir, &st) < 0 || st.st_dev != a->origin)
+		return 0;
+	fd = openat(dir, UMBRA_AREA_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return umbra_fail(err, UMBRA_E_DAMAGED, errno == ENOENT ? ENOENT : EBADMSG,
+				  "the diff area '%s' is gone", a->place);
+	return compare_extents(a, fd, err);
+}
+
+int umbra_area_find(struct umbra_area *a, struct umbra_error *err)
+{
+	uint64_t bytes = 0;
+	struct stat st;
+
+	if (a->kind == UMBRA_AREA_INSIDE)
+		return find_inside(a, err);
+	a->io = open(a->place, O_RDWR | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
+	if (a->io < 0 && errno == ELOOP) /* devices are named by links */
+		a->io = a->kind == UMBRA_AREA_DEVICE ? open(a->place, O_RDWR | O_DIRECT | O_CLOEXEC)
+						     : -1;
+	if (a->io < 0 || fstat(a->io, &st) < 0)
+		return umbra_fail_errno(err, errno, "cannot open the diff area '%s'", a->place);
+	if (a->kind == UMBRA_AREA_FILE)
+		bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+	else if (!S_ISBLK(st.st_mode) || ioctl(a->io, BLKGETSIZE64, &bytes) < 0)
+		bytes = 0;
+	return bytes < a->bytes ? moved(a, err) : 0;
+}
+
+int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err)
+{
+	_cleanup_free_ char *parent = parent_of(a->place);
+	const char *name = strrchr(a->place, '/') + 1;
+	_cleanup_close_ int dir = -1;
+	struct stat st;
+	int r;
+
+	if (a->kind == UMBRA_AREA_DEVICE)
+		return 0;
+	if (!parent)
+		return umbra_oom(err);
+	dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
+	if (dir < 0 ||
+	    (a->kind == UMBRA_AREA_INSIDE && fstat(dir, &st) == 0 && st.st_dev != a->origin))
+		return umbra_fail(
+			err, UMBRA_E_NOT_FOUND, ENOENT,
+			"the file '%s' is not there to be removed: mount the volume first",
+			a->place);
+	r = umbra_fixed_remove(dir, name, err);
+	if (r == 0 && a->kind == UMBRA_AREA_INSIDE)
+		rmdir(parent);
+	return r;
+}

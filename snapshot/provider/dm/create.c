@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A creation: everything is made and loaded before the hold; within it the new store's device is
+ * resumed, and nothing else.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "common/fault.h"
+#include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/view_device.h"
+
+/* Chunks that the older store may use up while the next one is prepared. */
+#define MARGIN_CHUNKS 256
+#define ZERO_CHUNKS   2 /* of a new store: header and first area */
+#define TRIES         5
+
+/* m->priv from prepare() to finish() or abort(). */
+struct work {
+	struct umbra_protected *p;
+	struct umbra_id id;
+	int control; /* device-mapper's descriptor, for the hold */
+	struct umbra_dm_device origin, snap;
+};
+
+static struct work *free_work(struct work *w)
+{
+	if (w) {
+		umbra_close(w->control);
+		umbra_protected_close(w->p);
+		free(w);
+	}
+	return NULL;
+}
+UMBRA_DEFINE_CLEANUP(struct work *, work, free_work)
+
+/* The live store's device keeps its first `keep` segments: what lies behind is the next one's. */
+static int shrink(struct umbra_protected *p, uint32_t keep, struct umbra_error *err)
+{
+	struct umbra_pool_store first = *umbra_pool_live(p->pool);
+	int r;
+
+	if (keep >= first.segments.n)
+		return 0;
+	first.segments.n = keep;
+	r = umbra_store_device_grant(&p->kernel, p->pool, &first, err);
+	return r < 0 ? r : umbra_fault_fail("dm.shrunk", err);
+}
+
+/*
+ * How many segments the live store keeps. It is written meanwhile: what it has given away by the
+ * time that its device is short is what counts. 0: there is none.
+ */
+static int take_from_live(struct umbra_protected *p, uint32_t *keep, struct umbra_error *err)
+{
+	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
+	uint64_t used, margin = MARGIN_CHUNKS;
+	enum umbra_store_state state;
+	int r, i;
+
+	*keep = 0;
+	for (i = 0; live && i < TRIES; i++, margin *= 4) {
+		r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
+		if (r < 0)
+			return r;
+		*keep = umbra_pool_keep(p->pool, used, margin);
+		r = shrink(p, *keep, err);
+		if (r == 0)
+			r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
+		if (r < 0)
+			return r;
+		if (used <= (uint64_t)*keep * p->pool->geometry.segment_chunks)
+			return 0;
+		r = umbra_store_device_grant(&p->kernel, p->pool, live, err);
+		if (r < 0)
+			return r;
+	}
+	if (!live)
+		return 0;
+	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+			  "the volume is written so fast that its diff area is being used up: try "
+			  "again, or make it larger with 'umbra storage resize'");
+}
+
+static int zero_beginning(struct umbra_protected *p, const struct umbra_pool *pool,
+			  const struct umbra_pool_store *store, struct umbra_error *err)
+{
+	uint64_t at;
+	int r = umbra_pool_chunk_at(pool, store, 0, &at);
+
+	if (r < 0) /* a segment has more chunks than that */
+		return umbra_fail_errno(err, r, "a store without segments");
+	r = umbra_area_zero(p->area, at * UMBRA_DM_CHUNK_SECTORS * UMBRA_DM_SECTOR,
+			    (uint64_t)ZERO_CHUNKS * UMBRA_DM_CHUNK_SECTORS * UMBRA_DM_SECTOR, err);
+	return r < 0 ? r : umbra_area_flush(p->area, err);
+}
+
+static int add_copy(struct work *w, struct umbra_error *err)
+{
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	uint32_t keep;
+	int r = take_from_live(w->p, &keep, err);
+
+	if (r == 0)
+		r = umbra_protected_begin(w->p, &next, err);
+	if (r == 0)
+		r = umbra_pool_prepare(next, &w->id, keep, err);
+	if (r == 0)
+		r = zero_beginning(w->p, next, umbra_pool_live(next), err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.zeroed", err);
+	if (r == 0)
+		r = umbra_protected_write(w->p, &next, err);
+	return r < 0 ? r : umbra_fault_fail("dm.recorded", err);
+}
+
+/* What is suspended and what is resumed at the instant. */
+static int get_ready(struct work *w, struct umbra_member *m, dev_t snap, struct umbra_error *err)
+{
+	dev_t origin = w->p->layer.origin;
+	int r = umbra_dm_control_open(&w->control, err);
+
+	if (r == 0)
+		r = umbra_dm_device_lookup(w->control, major(origin), minor(origin), &w->origin,
+					   err);
+	if (r == 0)
+		r = umbra_dm_device_lookup(w->control, major(snap), minor(snap), &w->snap, err);
+	if (r < 0)
+		return r;
+	m->held[0] = w->origin;
+	m->n_held = 1;
+	return 0;
+}
+
+/* What is written out now need not be written in the hold. */
+static int write_out(const struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_close_ int fd = umbra_member_open_origin(m, err);
+
+	if (fd < 0)
+		return fd;
+	return syncfs(fd) < 0
+		       ? umbra_fail_errno(err, errno, "cannot write out '%s'", m->volume->path)
+		       : 0;
+}
+
+int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_(umbra_cleanup_work) struct work *w = calloc(1, sizeof(*w));
+	dev_t snap;
+	int r;
+
+	if (!w)
+		return umbra_oom(err);
+	w->control = -1;
+	w->id = m->shadow->id;
+	r = umbra_dm_protect(m, &w->p, err);
+	if (r == 0)
+		r = umbra_dm_record_origin(m, w->p, err);
+	if (r == 0)
+		r = umbra_protected_enter(w->p, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.entered", err);
+	if (r == 0)
+		r = add_copy(w, err);
+	if (r == 0)
+		r = umbra_store_device_make(&w->p->kernel, w->p->pool, umbra_pool_live(w->p->pool),
+					    &snap, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.loaded", err);
+	if (r == 0)
+		r = get_ready(w, m, snap, err);
+	if (r == 0)
+		r = write_out(m, err);
+	m->priv = TAKE_PTR(w); /* abort() has to look at it, however far it came */
+	return r;
+}
+
+int umbra_dm_hold_member(struct umbra_member *m, struct umbra_error *err)
+{
+	struct work *w = m->priv;
+	int r = umbra_dm_hold_suspend(w->control, &w->origin, 0);
+
+	return r < 0 ? umbra_fail_errno(err, r, "cannot hold '%s'", w->origin.name) : 0;
+}
+
+int umbra_dm_commit_member(struct umbra_member *m, struct umbra_error *err)
+{
+	struct work *w = m->priv;
+	int r = umbra_dm_hold_activate(w->control, &w->snap);
+
+	return r < 0 ? umbra_fail_errno(err, r, "cannot start '%s'", w->snap.name) : 0;
+}
+
+int umbra_dm_release_member(struct umbra_member *m, struct umbra_error *err)
+{
+	struct work *w = m->priv;
+	int r = umbra_dm_hold_resume(w->control, &w->origin);
+
+	return r < 0 ? umbra_fail_errno(err, r, "cannot release '%s'", w->origin.name) : 0;
+}
+
+static int keep_copy(struct work *w, struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	int r = umbra_protected_begin(w->p, &next, err);
+
+	if (r == 0)
+		r = umbra_pool_commit(next, &w->id, err);
+	if (r == 0)
+		r = umbra_dm_record_write(w->p, next, m, err);
+	return r < 0 ? r : umbra_protected_write(w->p, &next, err);
+}
+
+int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
+{
+	struct work *w = m->priv;
+	int r = keep_copy(w, m, err);
+
+	if (r == 0)
+		r = umbra_fault_fail("dm.kept", err);
+	if (r == 0)
+		r = umbra_protected_settle(w->p, err);
+	if (r == 0)
+		r = umbra_dm_grant_all(w->p, err);
+	if (r == 0)
+		m->priv = free_work(w);
+	return r;
+}
+
+int umbra_dm_abort(struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	int r;
+
+	/* What is on disk and in the kernel counts, not what we think. */
+	m->priv = free_work(m->priv);
+	r = umbra_dm_find(m->state_fd, m->shadow, &p, err);
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r : umbra_dm_forget(p, &m->shadow->id, err);
+}

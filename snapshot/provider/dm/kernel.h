@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the kernel devices of one area are made of, when the volume is slid in (layer.h). */
+#pragma once
+
+#include <sys/types.h>
+
+#include "snapshot/provider/dm/names.h"
+#include "snapshot/provider/dm/pool.h"
+#include "snapshot/sys/dm.h"
+
+struct umbra_kernel {
+	struct umbra_id area;
+	dev_t real;       /* the volume below the layer */
+	dev_t pool;       /* the diff area as one address space, role `area` */
+	uint64_t sectors; /* of the volume */
+};
+
+/* Removes all devices of the area but `real`, whatever they are; readers of views get errors. */
+int umbra_kernel_clear(const struct umbra_kernel *k, struct umbra_error *err);

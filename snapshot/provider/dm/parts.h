@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Provider dm: what its files share. */
+#pragma once
+
+#include "snapshot/provider.h"
+#include "snapshot/provider/dm/protected.h"
+
+/* create.c */
+int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err);
+int umbra_dm_hold_member(struct umbra_member *m, struct umbra_error *err);
+int umbra_dm_commit_member(struct umbra_member *m, struct umbra_error *err);
+int umbra_dm_release_member(struct umbra_member *m, struct umbra_error *err);
+int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err);
+int umbra_dm_abort(struct umbra_member *m, struct umbra_error *err);
+
+/* remove.c */
+int umbra_dm_remove_shadow(int state_fd, const struct umbra_shadow *shadow,
+			   struct umbra_watch *watch, struct umbra_error *err);
+/* Deletes a copy from the pool; 0 too when it is not there. Takes the layer out with the last. */
+int umbra_dm_forget(struct umbra_protected *p, const struct umbra_id *id, struct umbra_error *err);
+
+/* The protected volume that a shadow copy is of; by its record, or, when that says nothing (a
+ * leftover), by the pools. -ENOENT: in none. */
+int umbra_dm_find(int state_fd, const struct umbra_shadow *shadow, struct umbra_protected **out,
+		  struct umbra_error *err);
+
+/* read.c */
+int umbra_dm_open_shadow(int state_fd, const struct umbra_shadow *shadow, struct umbra_root **out,
+			 struct umbra_error *err);
+
+/* scan.c */
+int umbra_dm_scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg,
+		  struct umbra_error *err);
+int umbra_dm_discard(int state_fd, const char *state_dir, const char *id, struct umbra_watch *watch,
+		     struct umbra_error *err);
+
+/* record.c: what a shadow copy's record says, and its slot in the area */
+int umbra_dm_record_origin(struct umbra_member *m, const struct umbra_protected *p,
+			   struct umbra_error *err);
+int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *pool,
+			  const struct umbra_member *m, struct umbra_error *err);
+
+int umbra_dm_record_read(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			 json_t **out, struct umbra_error *err);
+
+/* storage.c */
+extern const struct umbra_storage_ops umbra_dm_storage;
+/* The volume's diff area; where there is none yet one is made in the volume. */
+int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struct umbra_error *err);
+/* All free segments to the live store. */
+int umbra_dm_grant_all(struct umbra_protected *p, struct umbra_error *err);

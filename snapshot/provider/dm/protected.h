@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A protected volume: one that has a diff area. Opened, it is under its lock, its pool has been
+ * read, and what killed processes left has been put right, so that kernel and pool agree:
+ *
+ * - the layer is in exactly if there are copies, and then the newest store, and no other, is in the
+ *   kernel, live;
+ * - no creation is unfinished.
+ *
+ * Whoever fails half way leaves the rest to the next who opens it.
+ */
+#pragma once
+
+#include "snapshot/provider/dm/area.h"
+#include "snapshot/provider/dm/kernel.h"
+#include "snapshot/provider/dm/layer.h"
+#include "snapshot/provider/dm/state.h"
+#include "snapshot/provider/dm/store_device.h"
+#include "snapshot/volume.h"
+
+struct umbra_protected {
+	struct umbra_area *area;
+	struct umbra_pool *pool; /* as it is on disk */
+	struct umbra_layer layer;
+	struct umbra_kernel kernel; /* valid while in */
+	bool in;                    /* slid in */
+	int run_dir;                /* /run/umbra/dm */
+	int lock_fd;
+};
+
+/* How long to wait for whoever has the lock. */
+#define UMBRA_PROTECTED_WAIT_MS 20000
+
+struct umbra_protected *umbra_protected_close(struct umbra_protected *p);
+UMBRA_DEFINE_CLEANUP(struct umbra_protected *, protected, umbra_protected_close)
+#define _cleanup_protected_ _cleanup_(umbra_cleanup_protected)
+
+/* -ENOENT: the volume that is mounted from this device has no diff area of this state directory. */
+int umbra_protected_open_dev(int state_fd, dev_t origin, int wait_ms, struct umbra_protected **out,
+			     struct umbra_error *err);
+
+/* Which area the volume has by the records: 1, or 0 when none. */
+int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
+			    struct umbra_error *err);
+
+/* By the area's uuid: what a shadow copy's record has. */
+int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
+			      struct umbra_protected **out, struct umbra_error *err);
+
+int umbra_protected_open(const struct umbra_dm_state *s, int wait_ms, struct umbra_protected **out,
+			 struct umbra_error *err);
+
+/* A new diff area: writes an empty pool into it. Takes *area. */
+int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area **area,
+			     struct umbra_protected **out, struct umbra_error *err);
+
+/* Each protected volume of this state directory; one that cannot be opened is logged. */
+int umbra_protected_each(int state_fd,
+			 int (*fn)(struct umbra_protected *p, void *arg, struct umbra_error *err),
+			 void *arg, struct umbra_error *err);
+
+/* Slides in, if it is not, with the pool's device. */
+int umbra_protected_enter(struct umbra_protected *p, struct umbra_error *err);
+
+/*
+ * A change of the pool. begin: a duplicate to change. write: makes it durable and adopts it; frees
+ * *next in any case.
+ */
+int umbra_protected_begin(const struct umbra_protected *p, struct umbra_pool **next,
+			  struct umbra_error *err);
+int umbra_protected_write(struct umbra_protected *p, struct umbra_pool **next,
+			  struct umbra_error *err);
+
+/* The exceptions of a store, from its area, also while the kernel writes it: then those that were
+ * there before the call, at least. *used: see store.h. */
+int umbra_protected_read_store(const struct umbra_protected *p, const struct umbra_pool_store *s,
+			       struct umbra_exceptions *out, uint64_t *used,
+			       struct umbra_error *err);
+
+/*
+ * Kernel and pool as above (settle.c). By umbra_protected_open_*(); also after a change that made
+ * stores or copies superfluous.
+ */
+int umbra_protected_settle(struct umbra_protected *p, struct umbra_error *err);

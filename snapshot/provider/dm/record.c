@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a shadow copy's record says of where it is, and its slot in the area, from which the catalog
+ * can be rebuilt: le32 length, le32 CRC-32 of the text, the text.
+ */
+#include <string.h>
+#include <zlib.h>
+
+#include "snapshot/provider/dm/le.h"
+#include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/pool_disk.h"
+
+#define HEAD 8U
+
+int umbra_dm_record_origin(struct umbra_member *m, const struct umbra_protected *p,
+			   struct umbra_error *err)
+{
+	char *volume = umbra_asprintf("dm:%s", p->kernel.area.s);
+	json_t *data = m->shadow->data;
+
+	if (!volume)
+		return umbra_oom(err);
+	free(m->shadow->volume);
+	m->shadow->volume = volume;
+	if (umbra_doc_set_string(data, "area", p->kernel.area.s) < 0 ||
+	    umbra_doc_set_string(data, "fstype", m->volume->fstype) < 0 ||
+	    umbra_doc_set_path(data, "root", m->volume->root ? m->volume->root : "/") < 0 ||
+	    (m->volume->source && umbra_doc_set_path(data, "device", m->volume->source) < 0))
+		return umbra_oom(err);
+	return 0;
+}
+
+/* A record has to fit: notes are the only part that can be long, and the catalog has them too. */
+static char *text_of(const struct umbra_member *m)
+{
+	_cleanup_json_ json_t *doc = umbra_member_record_doc(m);
+	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	json_t *notes = json_object_get(doc, "notes");
+
+	while (text && strlen(text) > UMBRA_POOL_RECORD_SIZE - HEAD && json_array_size(notes)) {
+		free(text);
+		json_array_remove(notes, json_array_size(notes) - 1);
+		text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+	}
+	return text;
+}
+
+int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *pool,
+			  const struct umbra_member *m, struct umbra_error *err)
+{
+	const struct umbra_pool_copy *copy = &pool->copies[umbra_pool_find(pool, &m->shadow->id)];
+	_cleanup_free_ char *text = text_of(m), *slot = calloc(1, UMBRA_POOL_RECORD_SIZE);
+	size_t len = text ? strlen(text) : 0;
+	int r;
+
+	if (!text || !slot)
+		return umbra_oom(err);
+	if (len > UMBRA_POOL_RECORD_SIZE - HEAD)
+		return umbra_fail(
+			err, UMBRA_E_UNSUPPORTED, E2BIG,
+			"the record of shadow copy '%s' is too long (%zu bytes): a shorter "
+			"comment would help",
+			m->shadow->id.s, len);
+	umbra_put_le32(slot, (uint32_t)len);
+	umbra_put_le32(slot + 4, (uint32_t)crc32(0, (const Bytef *)text, (uInt)len));
+	memcpy(slot + HEAD, text, len);
+	r = umbra_area_write(p->area, umbra_pool_record_at(copy), slot, UMBRA_POOL_RECORD_SIZE,
+			     err);
+	return r < 0 ? r : umbra_area_flush(p->area, err);
+}
+
+int umbra_dm_record_read(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			 json_t **out, struct umbra_error *err)
+{
+	_cleanup_free_ char *slot = calloc(1, UMBRA_POOL_RECORD_SIZE);
+	uint32_t len;
+	int r;
+
+	if (!slot)
+		return umbra_oom(err);
+	r = umbra_area_read(p->area, umbra_pool_record_at(copy), slot, UMBRA_POOL_RECORD_SIZE, err);
+	if (r < 0)
+		return r;
+	len = umbra_le32(slot);
+	if (len > UMBRA_POOL_RECORD_SIZE - HEAD ||
+	    umbra_le32(slot + 4) != (uint32_t)crc32(0, (const Bytef *)slot + HEAD, len))
+		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
+				  "the record of shadow copy '%s' in its diff area is damaged",
+				  copy->id.s);
+	return umbra_doc_parse(slot + HEAD, len, "a record", out, err);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * STATE/dm/<uuid>.json: which volume has which diff area, so that it is found before anything is
+ * mounted. {"version":1,"volume":{"name","uuid"},"path","area":{…}}: volume is device-mapper's name
+ * and uuid; path where it was mounted when the area was made, for people; area is
+ * umbra_area_record()'s.
+ */
+#pragma once
+
+#include "common/doc.h"
+#include "common/id.h"
+
+struct umbra_dm_state {
+	struct umbra_id area;
+	char *name; /* of the volume's device */
+	char *uuid; /* its dm uuid, "" when it has none: then its name counts */
+	char *path;
+	json_t *place; /* the area's record */
+};
+
+void umbra_dm_state_finish(struct umbra_dm_state *s);
+#define _cleanup_dm_state_ _cleanup_(umbra_dm_state_finish)
+
+/* -ENOENT: there is none. */
+int umbra_dm_state_read(int state_fd, const char *area, struct umbra_dm_state *out,
+			struct umbra_error *err);
+/* Durable. */
+int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct umbra_error *err);
+int umbra_dm_state_remove(int state_fd, const char *area, struct umbra_error *err);
+
+/* Calls fn for each; what cannot be read is logged and left out. A result other than 0 ends it. */
+int umbra_dm_state_each(int state_fd, int (*fn)(const struct umbra_dm_state *s, void *arg),
+			void *arg, struct umbra_error *err);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Diff areas: made, listed, resized, removed, and looked after. */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fault.h"
+#include "common/log.h"
+#include "snapshot/provider/dm/look_after.h"
+#include "snapshot/provider/dm/parts.h"
+
+/* --- making --- */
+
+static int identify(dev_t origin, const struct umbra_volume *volume, const struct umbra_area *area,
+		    struct umbra_dm_state *s, struct umbra_error *err)
+{
+	struct umbra_dm_info info;
+	int r = umbra_dm_info(umbra_dm_numbered(origin), &info, err);
+
+	if (r < 0)
+		return r;
+	s->area = *umbra_area_id(area);
+	s->name = strdup(info.name);
+	s->uuid = strdup(info.uuid);
+	s->path = strdup(volume->mount);
+	s->place = umbra_area_record(area);
+	return s->name && s->uuid && s->path && s->place ? 0 : umbra_oom(err);
+}
+
+/* A record of an area that was never published, or whose file somebody removed. */
+static int forget_gone(int state_fd, dev_t origin, struct umbra_error *err)
+{
+	struct umbra_id area;
+	int r = umbra_protected_area_of(state_fd, origin, &area, err);
+
+	return r <= 0 ? r : umbra_dm_state_remove(state_fd, area.s, err);
+}
+
+static int make_area(int state_fd, const struct umbra_storage_request *request,
+		     struct umbra_protected **out, struct umbra_error *err)
+{
+	struct umbra_area_request wanted = {.volume = request->volume,
+					    .origin = request->volume->dev,
+					    .place = request->place,
+					    .bytes = request->size,
+					    .force = request->force};
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	_cleanup_area_ struct umbra_area *area = NULL;
+	int r = umbra_layer_check(wanted.origin, err);
+
+	if (r == 0)
+		r = forget_gone(state_fd, wanted.origin, err);
+
+	if (r == 0)
+		r = umbra_area_create(&wanted, &area, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.area-made", err);
+	if (r == 0)
+		r = identify(wanted.origin, request->volume, area, &s, err);
+	if (r == 0) /* first the pool: a record means that there is one */
+		r = umbra_protected_open_new(&s, &area, &p, err);
+	if (r == 0)
+		r = umbra_dm_state_write(state_fd, &s, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.area-recorded", err);
+	if (r < 0)
+		return r;
+	r = umbra_area_publish(p->area, err);
+	if (r < 0) {
+		umbra_dm_state_remove(state_fd, s.area.s, NULL);
+		return r;
+	}
+	*out = TAKE_PTR(p);
+	return 0;
+}
+
+int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struct umbra_error *err)
+{
+	struct umbra_storage_request request = {.volume = m->volume};
+	int r = umbra_protected_open_dev(m->state_fd, m->volume->dev, UMBRA_PROTECTED_WAIT_MS, out,
+					 err);
+
+	return r == -ENOENT ? make_area(m->state_fd, &request, out, err) : r;
+}
+
+/* --- reporting --- */
+
+static uint32_t visible(const struct umbra_pool *pool)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < pool->n_copies; i++)
+		n += pool->copies[i].state == UMBRA_POOL_KEPT;
+	return n;
+}
+
+static uint64_t used_segments(const struct umbra_protected *p, struct umbra_error *err)
+{
+	const struct umbra_pool *pool = p->pool;
+	const struct umbra_pool_store *live = umbra_pool_live(pool);
+	uint64_t chunks, n = pool->geometry.segments - umbra_pool_free_segments(pool);
+	enum umbra_store_state state;
+
+	if (!live || !p->in ||
+	    umbra_store_device_state(&p->kernel, live->number, &state, &chunks, err) < 0)
+		return n;
+	n -= live->segments.n;
+	return n + (chunks + pool->geometry.segment_chunks - 1) / pool->geometry.segment_chunks;
+}
+
+static json_t *report(const struct umbra_protected *p, const char *path)
+{
+	const struct umbra_pool_geometry *g = &p->pool->geometry;
+	uint64_t segment = (uint64_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
+	uint32_t copies = visible(p->pool);
+	json_t *doc;
+
+	doc = json_pack("{s:s,s:I,s:I,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
+			(json_int_t)(segment * g->segments), "used",
+			(json_int_t)(segment * used_segments(p, NULL)), "copies", (int)copies,
+			"state", p->in ? "active" : "idle");
+	if (!doc || umbra_doc_set_path(doc, "volume", path) < 0 ||
+	    umbra_doc_set_path(doc, "place", umbra_area_place(p->area)) < 0) {
+		json_decref(doc);
+		return NULL;
+	}
+	return doc;
+}
+
+/* One that cannot be opened is shown too, with the reason. */
+static json_t *report_failed(const struct umbra_dm_state *s, const struct umbra_error *why)
+{
+	json_t *doc = json_pack("{s:s,s:i,s:i,s:i,s:s,s:s}", "kind", "?", "size", 0, "used", 0,
+				"copies", 0, "state", "lost", "why", why->text);
+
+	if (!doc || umbra_doc_set_path(doc, "volume", s->path) < 0 ||
+	    umbra_doc_set_path(doc, "place", s->area.s) < 0) {
+		json_decref(doc);
+		return NULL;
+	}
+	return doc;
+}
+
+static int list_one(const struct umbra_dm_state *s, void *arg)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	struct umbra_error why = {0};
+	json_t *doc;
+
+	if (umbra_protected_open(s, UMBRA_PROTECTED_WAIT_MS, &p, &why) < 0)
+		doc = report_failed(s, &why);
+	else
+		doc = report(p, s->path);
+	return json_array_append_new(arg, doc) < 0 ? -ENOMEM : 0;
+}
+
+static int list(int state_fd, const char *state_dir, json_t *out, struct umbra_error *err)
+{
+	int r;
+
+	(void)state_dir;
+	if (geteuid() != 0)
+		return 0;
+	r = umbra_dm_state_each(state_fd, list_one, out, err);
+	return r == -ENOMEM ? umbra_oom(err) : r;
+}
+
+static int add(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
+	       json_t **out, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	int r = umbra_protected_open_dev(state_fd, request->volume->dev, UMBRA_PROTECTED_WAIT_MS,
+					 &p, err);
+
+	(void)state_dir;
+	if (r == 0)
+		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+				  "'%s' has a diff area already, at '%s'", request->volume->mount,
+				  umbra_area_place(p->area));
+	if (r == -ENOENT)
+		r = make_area(state_fd, request, &p, err);
+	if (r < 0)
+		return r;
+	*out = report(p, request->volume->mount);
+	return *out ? 0 : umbra_oom(err);
+}
+
+static int remove_area(int state_fd, const char *state_dir,
+		       const struct umbra_storage_request *request, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	int r = umbra_protected_open_dev(state_fd, request->volume->dev, UMBRA_PROTECTED_WAIT_MS,
+					 &p, err);
+
+	(void)state_dir;
+	if (r < 0)
+		return r;
+	if (visible(p->pool) > 0 && !request->force)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "the diff area of '%s' has %u shadow copies: delete them first "
+				  "('umbra delete --all'), or lose them with --force",
+				  request->volume->mount, visible(p->pool));
+	if (visible(p->pool) > 0) {
+		r = umbra_protected_begin(p, &next, err);
+		if (r == 0)
+			r = umbra_pool_lose(next, NULL, err);
+		if (r == 0)
+			r = umbra_protected_write(p, &next, err);
+		if (r == 0)
+			r = umbra_protected_settle(p, err);
+	}
+	if (r == 0)
+		r = umbra_dm_state_remove(state_fd, p->kernel.area.s, err);
+	return r < 0 ? r : umbra_area_destroy(p->area, err);
+}
+
+const struct umbra_storage_ops umbra_dm_storage = {
+	.list = list,
+	.add = add,
+	.remove = remove_area,
+	.look_after = umbra_dm_look_after,
+};

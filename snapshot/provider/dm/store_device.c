@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/provider/dm/store_device.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "common/fault.h"
+#include "snapshot/sys/limit.h"
+
+/* While writers are stuck at one wall the next is built behind what they get, and so on until there
+ * is a moment without them. */
+#define WALLS 6
+
+static void name_of(const struct umbra_kernel *k, const char *kind, uint64_t store,
+		    struct umbra_device_name *out)
+{
+	char role[UMBRA_DEVICE_NAME_MAX / 2];
+
+	snprintf(role, sizeof(role), "%s%" PRIu64, kind, store);
+	umbra_device_name(&k->area, role, out);
+}
+
+static void name_wall(const struct umbra_kernel *k, uint64_t store, int i,
+		      struct umbra_device_name *out)
+{
+	char kind[16];
+
+	snprintf(kind, sizeof(kind), "wall%c", 'a' + i);
+	name_of(k, kind, store, out);
+}
+
+static uint64_t sectors(const struct umbra_pool *pool, uint64_t chunks)
+{
+	return chunks * pool->geometry.chunk_sectors;
+}
+
+/* The store's segments, from index `from` on, as lines. */
+static int add_segments(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			const struct umbra_segments *list, uint32_t from,
+			struct umbra_dm_table *table, struct umbra_error *err)
+{
+	uint32_t i, run;
+	int r = 0;
+
+	for (i = from; r == 0 && i < list->n; i += run) {
+		run = umbra_segments_run(list, i);
+		r = umbra_dm_table_add(
+			table, sectors(pool, (uint64_t)run * pool->geometry.segment_chunks),
+			"linear", err, "%u:%u %" PRIu64, major(k->pool), minor(k->pool),
+			sectors(pool, umbra_pool_segment_at(pool, list->at[i])));
+	}
+	return r;
+}
+
+static uint64_t total(const struct umbra_pool *pool)
+{
+	return sectors(pool, umbra_pool_chunks(pool));
+}
+
+/* The rest, up to the length of the pool, is the wall at the same place. */
+static int add_wall(const struct umbra_pool *pool, dev_t wall, struct umbra_dm_table *table,
+		    struct umbra_error *err)
+{
+	uint64_t at = umbra_dm_table_sectors(table);
+
+	return umbra_dm_table_add(table, total(pool) - at, "linear", err, "%u:%u %" PRIu64,
+				  major(wall), minor(wall), at);
+}
+
+/* One more, under a name that no other has. */
+static int make_wall(const struct umbra_kernel *k, const struct umbra_pool *pool, uint64_t store,
+		     dev_t *out, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	int i, r = 0;
+
+	for (i = 0; i < WALLS && r == 0; i++) {
+		name_wall(k, store, i, &name);
+		r = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+	}
+	if (r == 0)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "writers are stuck at %d walls of store %" PRIu64 " already",
+				  WALLS, store);
+	r = r < 0 ? r : umbra_dm_table_add(&table, total(pool), "error", err, "%s", "");
+	if (r == 0)
+		r = umbra_dm_create(name.name, name.uuid, &table, 0, out, err);
+	if (r == 0)
+		r = umbra_dm_suspend(umbra_dm_named(name.name),
+				     UMBRA_DM_NO_LOCKFS | UMBRA_DM_NO_FLUSH, err);
+	return r;
+}
+
+/* The wall that cow<S> ends at: the one that nobody gets through. */
+static int find_wall(const struct umbra_kernel *k, uint64_t store, struct umbra_dm_info *out,
+		     struct umbra_error *err)
+{
+	struct umbra_device_name name;
+	int i, r;
+
+	for (i = 0; i < WALLS; i++) {
+		name_wall(k, store, i, &name);
+		r = umbra_dm_info(umbra_dm_named(name.name), out, err);
+		if (r < 0 || (r == 0 && out->suspended))
+			return r;
+	}
+	name_of(k, "wall", store, &name);
+	return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "there is no '%s' any more", name.name);
+}
+
+/* Those that cow<S> does not end at any more. */
+static int remove_walls(const struct umbra_kernel *k, uint64_t store, dev_t except,
+			struct umbra_error *err)
+{
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	int i, r = 0;
+
+	for (i = 0; r >= 0 && i < WALLS; i++) {
+		name_wall(k, store, i, &name);
+		r = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+		if (r == 0 && info.dev != except)
+			r = umbra_dm_remove(name.name, UMBRA_DM_REMOVE_NOW, err);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int make_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
+		    const struct umbra_pool_store *store, dev_t wall, dev_t *out,
+		    struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	struct umbra_device_name name;
+	int r = add_segments(k, pool, &store->segments, 0, &table, err);
+
+	if (r == 0)
+		r = add_wall(pool, wall, &table, err);
+	name_of(k, "cow", store->number, &name);
+	if (r == 0)
+		r = umbra_dm_create(name.name, name.uuid, &table, 0, out, err);
+	return r;
+}
+
+static int make_snap(const struct umbra_kernel *k, const struct umbra_pool *pool, uint64_t store,
+		     dev_t cow, dev_t *out, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	struct umbra_device_name name;
+	int r = umbra_dm_table_add(&table, k->sectors, "snapshot", err, "%u:%u %u:%u P %u",
+				   major(k->real), minor(k->real), major(cow), minor(cow),
+				   pool->geometry.chunk_sectors);
+
+	name_of(k, "snap", store, &name);
+	if (r == 0)
+		r = umbra_dm_create(name.name, name.uuid, &table, UMBRA_DM_LOAD_ONLY, out, err);
+	return r;
+}
+
+int umbra_store_device_make(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			    const struct umbra_pool_store *store, dev_t *snap,
+			    struct umbra_error *err)
+{
+	dev_t wall, cow, dev;
+	int r = umbra_store_device_remove(k, store->number, err);
+
+	if (r == 0)
+		r = make_wall(k, pool, store->number, &wall, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.wall-made", err);
+	if (r == 0)
+		r = make_cow(k, pool, store, wall, &cow, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.cow-made", err);
+	if (r == 0)
+		r = make_snap(k, pool, store->number, cow, &dev, err);
+	if (r < 0) {
+		umbra_store_device_remove(k, store->number, NULL);
+		return r;
+	}
+	if (snap)
+		*snap = dev;
+	return 0;
+}
+
+/* "ALLOCATED/TOTAL METADATA" in sectors, or a word. */
+static int parse_status(const struct umbra_dm_table *status, enum umbra_store_state *out,
+			uint64_t *used, uint32_t chunk_sectors)
+{
+	uint64_t allocated;
+
+	if (status->n != 1 || sscanf(status->v[0].params, "%" SCNu64 "/", &allocated) != 1) {
+		*out = UMBRA_STORE_INVALID;
+		return 0;
+	}
+	*out = UMBRA_STORE_LIVE;
+	if (used)
+		*used = allocated / chunk_sectors;
+	return 0;
+}
+
+int umbra_store_device_state(const struct umbra_kernel *k, uint64_t store,
+			     enum umbra_store_state *out, uint64_t *used, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table status = {0};
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	int r;
+
+	name_of(k, "snap", store, &name);
+	r = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+	if (r < 0)
+		return r;
+	*out = r == UMBRA_DM_NONE ? UMBRA_STORE_ABSENT : UMBRA_STORE_LOADED;
+	if (used)
+		*used = 0;
+	if (r == UMBRA_DM_NONE || !info.live)
+		return 0;
+	r = umbra_dm_status(umbra_dm_named(name.name), UMBRA_DM_LIVE, &status, err);
+	return r < 0 ? r : parse_status(&status, out, used, UMBRA_DM_CHUNK_SECTORS);
+}
+
+int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_t *out,
+			      struct umbra_error *err)
+{
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	int r;
+
+	name_of(k, "snap", store, &name);
+	r = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+	if (r == UMBRA_DM_NONE)
+		return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "there is no '%s' any more",
+				  name.name);
+	if (r == 0)
+		*out = info.dev;
+	return r;
+}
+
+/* 0; 1: what was under way did not come out in time, and it is not suspended. */
+static int suspend_cow(const char *name, struct umbra_error *err)
+{
+	struct umbra_limit limit;
+	int r = umbra_limit_start(&limit, UMBRA_STORE_DRAIN_MS);
+
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot set a time limit");
+	r = umbra_dm_suspend(umbra_dm_named(name), UMBRA_DM_NO_LOCKFS | UMBRA_DM_NO_FLUSH, err);
+	umbra_limit_stop(&limit);
+	return r == -EINTR ? 1 : r;
+}
+
+static int load_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
+		    const struct umbra_pool_store *store, const char *name, dev_t wall,
+		    struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	int r = add_segments(k, pool, &store->segments, 0, &table, err);
+
+	if (r == 0)
+		r = add_wall(pool, wall, &table, err);
+	return r < 0 ? r : umbra_dm_load(umbra_dm_named(name), &table, 0, err);
+}
+
+/* Gives a wall the segments, with the next wall behind them, and lets go whoever waits there. Its
+ * first part, which cow<S> does not map to it, is of no use: the same lines, for simplicity. */
+static int open_wall(const struct umbra_kernel *k, const struct umbra_pool *pool,
+		     const struct umbra_pool_store *store, const char *wall, dev_t next,
+		     struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	int r = add_segments(k, pool, &store->segments, 0, &table, err);
+
+	if (r == 0)
+		r = add_wall(pool, next, &table, err);
+	if (r == 0)
+		r = umbra_dm_load(umbra_dm_named(wall), &table, 0, err);
+	return r < 0 ? r : umbra_dm_resume(umbra_dm_named(wall), err);
+}
+
+/* cow<S> gets its segments and this wall. 1: writers are stuck in it. */
+static int put_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
+		   const struct umbra_pool_store *store, dev_t wall, struct umbra_error *err)
+{
+	struct umbra_device_name cow;
+	int r;
+
+	name_of(k, "cow", store->number, &cow);
+	r = load_cow(k, pool, store, cow.name, wall, err);
+	if (r == 0)
+		r = suspend_cow(cow.name, err);
+	if (r == 1 && umbra_dm_unload(umbra_dm_named(cow.name), err) < 0)
+		return -EIO;
+	if (r == 0)
+		r = umbra_dm_resume(umbra_dm_named(cow.name), err);
+	return r != 0 ? r : remove_walls(k, store->number, wall, err);
+}
+
+int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			     const struct umbra_pool_store *store, struct umbra_error *err)
+{
+	struct umbra_dm_info wall;
+	dev_t next;
+	int r = find_wall(k, store->number, &wall, err);
+
+	if (r == 0)
+		r = put_cow(k, pool, store, wall.dev, err);
+	if (r != 1)
+		return r;
+	r = make_wall(k, pool, store->number, &next, err);
+	if (r == 0)
+		r = open_wall(k, pool, store, wall.name, next, err);
+	if (r == 0)
+		r = put_cow(k, pool, store, next, err);
+	return r < 0 ? r : 0; /* stuck at the next wall already: for the next grant */
+}
+
+int umbra_store_device_stuck(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			     const struct umbra_pool_store *store, struct umbra_error *err)
+{
+	enum umbra_store_state state;
+	uint64_t used;
+	int r = umbra_store_device_state(k, store->number, &state, &used, err);
+
+	if (r < 0)
+		return r;
+	return state == UMBRA_STORE_LIVE &&
+	       used > (uint64_t)store->segments.n * pool->geometry.segment_chunks;
+}
+
+int umbra_store_device_give_up(const struct umbra_kernel *k, uint64_t store,
+			       struct umbra_error *err)
+{
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	int i, r = 0, one;
+
+	for (i = 0; i < WALLS; i++) {
+		name_wall(k, store, i, &name);
+		one = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+		if (one == 0 && info.suspended)
+			one = umbra_dm_resume(umbra_dm_named(name.name), err);
+		if (one < 0)
+			r = one;
+	}
+	return r;
+}
+
+int umbra_store_device_remove(const struct umbra_kernel *k, uint64_t store, struct umbra_error *err)
+{
+	static const char *const kinds[] = {"snap", "cow"};
+	struct umbra_device_name name;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r >= 0 && i < UMBRA_ARRAY_SIZE(kinds); i++) {
+		name_of(k, kinds[i], store, &name);
+		r = umbra_dm_remove(name.name, UMBRA_DM_REMOVE_NOW, err);
+	}
+	return r < 0 ? r : remove_walls(k, store, 0, err);
+}

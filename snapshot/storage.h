@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Diff areas (VSS: shadow storage): where a provider that works on block devices keeps what is
+ * replaced on a volume. A part of the contract of providers (provider.h) for those that have them.
+ *
+ * All of it needs root. Changes wait, for a bounded time, for whoever is at work on the same
+ * volume.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "common/doc.h"
+#include "common/id.h"
+#include "snapshot/volume.h"
+
+struct umbra_storage_request {
+	const struct umbra_volume *volume;
+	const char *place; /* add: a file or block device, absolute; NULL: within the volume */
+	uint64_t size;     /* bytes; 0: as much as the provider thinks fit */
+	bool force;        /* also where data or copies would be lost */
+};
+
+/* A shadow copy that had to be given up. */
+typedef void (*umbra_storage_lost_fn)(void *arg, const struct umbra_id *shadow, const char *why);
+
+struct umbra_storage_watch {
+	int state_fd;
+	const char *state_dir;
+	umbra_storage_lost_fn lost;
+	void *arg;
+};
+
+/*
+ * Reports are objects {"volume","place","kind":"inside"|"file"|"device","size","used","copies",
+ * "state":"active"|"idle"|"lost"[,"why"]}; sizes in bytes; "used" includes what belongs to no copy
+ * any more and has not been given back yet.
+ */
+struct umbra_storage_ops {
+	/* Appends one report an area of this state directory. */
+	int (*list)(int state_fd, const char *state_dir, json_t *out, struct umbra_error *err);
+	/* -EEXIST: the volume has an area. *report is a new reference. */
+	int (*add)(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
+		   json_t **report, struct umbra_error *err);
+	int (*resize)(int state_fd, const char *state_dir,
+		      const struct umbra_storage_request *request, json_t **report,
+		      struct umbra_error *err);
+	/* The area and what is in it; -EBUSY while there are copies, unless forced. */
+	int (*remove)(int state_fd, const char *state_dir,
+		      const struct umbra_storage_request *request, struct umbra_error *err);
+
+	/*
+	 * Looks after all areas once: grants space, gives up the oldest copies where it runs out,
+	 * notices what was done to the volumes behind our back, finishes what killed processes left
+	 * undone. Called again and again by one process (umbrad). *again_ms: when it has to be
+	 * called next; -1: no copy depends on it. An area that fails is logged and does not keep
+	 * the others from being looked after.
+	 */
+	int (*look_after)(const struct umbra_storage_watch *watch, int *again_ms,
+			  struct umbra_error *err);
+
+	/*
+	 * After a start of the machine, before the volumes are mounted: puts every volume that has
+	 * copies under its layer. Copies of volumes that were, or may have been, written without it
+	 * are lost, and told.
+	 */
+	int (*activate)(const struct umbra_storage_watch *watch, struct umbra_error *err);
+};

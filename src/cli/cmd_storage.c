@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/observe.h"
+#include "cli/output.h"
+#include "common/text.h"
+
+static const struct umbra_option options[] = {
+	{"at", 0, "PLACE", "add: a file elsewhere or a block device, not a file in the volume",
+	 UMBRA_WORD_PATH},
+	{"size", 's', "SIZE", "add, resize: bytes, or with K, M, G or T", UMBRA_WORD_NONE},
+	{"force", 'f', NULL, "also where shadow copies or what lies at PLACE would be lost",
+	 UMBRA_WORD_NONE},
+	{"wait", 'w', "SECONDS", "wait that long for a creation or deletion to end",
+	 UMBRA_WORD_NONE},
+	{0},
+};
+
+static int bad_size(const char *text, struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+			  "--size wants a number of bytes, or one with K, M, G or T behind it, and "
+			  "not '%s'",
+			  text);
+}
+
+static int parse_size(const char *text, uint64_t *out, struct umbra_error *err)
+{
+	static const char units[] = "KMGT";
+	unsigned long long n;
+	const char *unit;
+	char *end;
+	int shift = 0;
+
+	if (!text)
+		return 0;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || errno || n == 0)
+		return bad_size(text, err);
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * (int)(unit - units + 1);
+		end++;
+	}
+	if (*end || n > (unsigned long long)INT64_MAX >> shift)
+		return bad_size(text, err);
+	*out = n << shift;
+	return 0;
+}
+
+static void print_area(struct umbra_table *table, const json_t *area)
+{
+	_cleanup_free_ char *volume = NULL, *place = NULL;
+	char size[32], used[32], copies[32];
+
+	umbra_text_size(umbra_doc_int(area, "size", 0), size, sizeof(size));
+	umbra_text_size(umbra_doc_int(area, "used", 0), used, sizeof(used));
+	snprintf(copies, sizeof(copies), "%lld", (long long)umbra_doc_int(area, "copies", 0));
+	if (umbra_doc_get_path(area, "volume", &volume) < 0 ||
+	    umbra_doc_get_path(area, "place", &place) < 0)
+		return;
+	umbra_table_row(table, (const char *[]){volume, place, size, used, copies,
+						umbra_doc_string(area, "state"),
+						umbra_doc_string(area, "why")});
+}
+
+static int report(const struct umbra_cli *cli, json_t *areas, struct umbra_error *err)
+{
+	static const struct umbra_column columns[] = {{.title = "VOLUME"},
+						      {.title = "DIFF AREA"},
+						      {.title = "SIZE", .right = true},
+						      {.title = "USED", .right = true},
+						      {.title = "COPIES", .right = true},
+						      {.title = "STATE"},
+						      {.title = "WHY"}};
+	struct umbra_table *table;
+	const json_t *area;
+	size_t i;
+
+	if (cli->json)
+		return umbra_output_json(json_pack("{s:O}", "areas", areas), err);
+	table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
+	json_array_foreach (areas, i, area)
+		print_area(table, area);
+	return umbra_table_print(table, err);
+}
+
+static int check_words(const char *verb, const struct umbra_args *args, struct umbra_error *err)
+{
+	bool changes = strcmp(verb, "list") != 0;
+
+	if (changes && strcmp(verb, "add") != 0 && strcmp(verb, "resize") != 0 &&
+	    strcmp(verb, "remove") != 0)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "storage can list, add, resize or remove, and not '%s'", verb);
+	if (changes && args->n_words < 2)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "storage %s wants the PATH of a volume", verb);
+	if (strcmp(verb, "resize") == 0 && !umbra_args_has(args, "size"))
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "storage resize wants --size SIZE");
+	if (umbra_args_has(args, "at") && strcmp(verb, "add") != 0)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "--at is for storage add");
+	return 0;
+}
+
+static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *coordinator = NULL;
+	_cleanup_json_ json_t *areas = NULL, *warnings = NULL;
+	const char *verb = args->n_words ? args->words[0] : "list";
+	struct umbra_storage_call call = {
+		.verb = verb,
+		.path = args->n_words > 1 ? args->words[1] : NULL,
+		.place = umbra_args_value(args, "at"),
+		.force = umbra_args_has(args, "force"),
+	};
+	struct umbra_terminal terminal;
+	long long wait_s = 0;
+	int r;
+
+	r = check_words(verb, args, err);
+	if (r == 0)
+		r = parse_size(umbra_args_value(args, "size"), &call.size, err);
+	if (r == 0)
+		r = umbra_args_number(args, "wait", 0, 1000000, &wait_s, err);
+	call.wait_s = (int)wait_s;
+	if (r == 0)
+		r = umbra_coordinator_connect(cli->state, &coordinator, err);
+	if (r < 0)
+		return r;
+	umbra_terminal_init(&terminal);
+	r = umbra_coordinator_storage(coordinator, &call, &terminal.observer, &areas, &warnings,
+				      err);
+	umbra_terminal_finish(&terminal);
+	if (r < 0)
+		return r;
+	umbra_terminal_warnings(TAKE_PTR(warnings));
+	return report(cli, areas, err);
+}
+
+const struct umbra_command umbra_command_storage = {
+	.name = "storage",
+	.words = "[list|add|resize|remove] [PATH]",
+	.summary = "Show and change diff areas: where block copies keep what was replaced",
+	.help = "\nThe first shadow copy of a volume makes a diff area by itself: a file in the "
+		"volume.\nPATH names the volume that it lies on.",
+	.options = options,
+	.max_words = 2,
+	.word = UMBRA_WORD_PATH,
+	.run = run,
+};

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "coordinator/storage.h"
+
+#include <string.h>
+
+#include "common/log.h"
+
+/* What a request works on. */
+struct work {
+	struct umbra_session *s;
+	const struct umbra_storage_ops *ops; /* of the volume's provider */
+	struct umbra_storage_request request;
+	json_t *areas;
+};
+
+static int list_one(const struct umbra_session *s, const struct umbra_storage_ops *ops,
+		    json_t *areas, struct umbra_error *err)
+{
+	return ops->list(umbra_engine_state_fd(s->engine), umbra_engine_state_dir(s->engine), areas,
+			 err);
+}
+
+static int list(struct work *w, struct umbra_error *err)
+{
+	const struct umbra_provider *const *p;
+	size_t n, i;
+	int r = 0;
+
+	if (w->ops)
+		return list_one(w->s, w->ops, w->areas, err);
+	p = umbra_providers(&n);
+	for (i = 0; r == 0 && i < n; i++)
+		if (p[i]->storage)
+			r = list_one(w->s, p[i]->storage, w->areas, err);
+	return r;
+}
+
+static int append(struct work *w, int r, json_t *report, struct umbra_error *err)
+{
+	if (r == 0 && json_array_append_new(w->areas, report) < 0)
+		return umbra_oom(err);
+	return r;
+}
+
+static int add(struct work *w, struct umbra_error *err)
+{
+	json_t *report = NULL;
+	int r = w->ops->add(umbra_engine_state_fd(w->s->engine),
+			    umbra_engine_state_dir(w->s->engine), &w->request, &report, err);
+
+	return append(w, r, report, err);
+}
+
+static int resize(struct work *w, struct umbra_error *err)
+{
+	json_t *report = NULL;
+	int r = w->ops->resize(umbra_engine_state_fd(w->s->engine),
+			       umbra_engine_state_dir(w->s->engine), &w->request, &report, err);
+
+	return append(w, r, report, err);
+}
+
+static int remove_area(struct work *w, struct umbra_error *err)
+{
+	return w->ops->remove(umbra_engine_state_fd(w->s->engine),
+			      umbra_engine_state_dir(w->s->engine), &w->request, err);
+}
+
+static const struct {
+	const char *name;
+	bool changes;
+	int (*run)(struct work *w, struct umbra_error *err);
+} verbs[] = {
+	{"list", false, list},
+	{"add", true, add},
+	{"resize", true, resize},
+	{"remove", true, remove_area},
+};
+
+static size_t verb_of(const json_t *request)
+{
+	const char *name = umbra_doc_string(request, "verb");
+	size_t i;
+
+	for (i = 0; i < UMBRA_ARRAY_SIZE(verbs); i++)
+		if (name && strcmp(name, verbs[i].name) == 0)
+			break;
+	return i;
+}
+
+bool umbra_storage_changes(const json_t *request)
+{
+	size_t i = verb_of(request);
+
+	return i == UMBRA_ARRAY_SIZE(verbs) || verbs[i].changes;
+}
+
+/* The provider that would copy the volume, if it is one that has diff areas. */
+static int choose(struct work *w, struct umbra_error *err)
+{
+	const struct umbra_provider *const *p;
+	struct umbra_error why = {0};
+	size_t n, i;
+
+	p = umbra_providers(&n);
+	for (i = 0; i < n && !w->ops; i++)
+		if (p[i]->storage && p[i]->probe(w->request.volume, &why) > 0)
+			w->ops = p[i]->storage;
+	if (w->ops)
+		return 0;
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP, "'%s' cannot have a diff area: %s",
+			  w->request.volume->path,
+			  why.text[0] ? why.text : "no provider here works with diff areas");
+}
+
+int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *areas,
+			struct umbra_error *err)
+{
+	struct work w = {.s = s, .areas = areas};
+	_cleanup_volume_ struct umbra_volume *volume = NULL;
+	_cleanup_free_ char *path = NULL, *place = NULL;
+	int64_t size = umbra_doc_int(request, "size", 0);
+	size_t verb = verb_of(request);
+	int r;
+
+	if (verb == UMBRA_ARRAY_SIZE(verbs) || size < 0 ||
+	    umbra_doc_get_path(request, "place", &place) == -EBADMSG)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "the request has no valid 'verb', "
+				  "'place' and 'size'");
+	r = umbra_doc_get_path(request, "path", &path);
+	if (r < 0 && (r != -ENOENT || verbs[verb].changes))
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "the request has no valid 'path'");
+	if (path) {
+		r = umbra_volume_resolve(path, &volume, err);
+		w.request.volume = volume;
+		if (r == 0)
+			r = choose(&w, err);
+		if (r < 0)
+			return r;
+	}
+	w.request.place = place;
+	w.request.size = (uint64_t)size;
+	w.request.force = umbra_doc_bool(request, "force", false);
+	return verbs[verb].run(&w, err);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Diff areas on behalf of a requester: which provider, which volume, and the report. */
+#pragma once
+
+#include "coordinator/session.h"
+
+/*
+ * request: {"verb":"list"|"add"|"resize"|"remove","path":…[,"place":…]["size":N]["force":B]};
+ * path may be missing from list. Appends reports (snapshot/storage.h) to the array. The session has
+ * begun, but for list, which needs no more than the engine.
+ */
+int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *areas,
+			struct umbra_error *err);
+
+/* Changes of storage take the lock; looking does not. */
+bool umbra_storage_changes(const json_t *request);
