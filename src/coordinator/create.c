@@ -6,6 +6,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "coordinator/daemon.h"
 #include "coordinator/instant.h"
 #include "coordinator/reconcile.h"
 
@@ -166,11 +167,22 @@ static int record(struct creation *c, struct umbra_error *err)
 	return r < 0 ? r : wait_for_second(c, err);
 }
 
+/* A copy that has to be looked after is looked after from its first write on. */
+static int start_daemon(struct creation *c, struct umbra_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < c->plan.n; i++)
+		if (c->plan.items[i].provider->storage)
+			return umbra_daemon_start(c->s->engine, err);
+	return 0;
+}
+
 static int prepare(struct creation *c, struct umbra_error *err)
 {
 	struct umbra_member *m;
 	size_t i;
-	int r = 0;
+	int r = start_daemon(c, err);
 
 	c->s->phase = "preparing";
 	for (i = 0; r == 0 && i < c->set->n_shadows; i++) {

@@ -33,7 +33,7 @@ umbra_setup_file() {
 	chmod 755 "$UMBRA_RUN"
 	mkdir "$UMBRA_RUN/bin"
 	local program
-	for program in src/cli/umbra src/guard/umbra-guard fuse/mount.umbra tests/lib/umbra-hostile \
+	for program in src/cli/umbra src/guard/umbra-guard src/daemon/umbrad fuse/mount.umbra tests/lib/umbra-hostile \
 		tests/lib/umbra-compare tests/lib/umbra-fill-catalog tests/pit/umbra-pit; do
 		[ ! -e "$UMBRA_BUILD/$program" ] || cp "$UMBRA_BUILD/$program" "$UMBRA_RUN/bin/"
 	done

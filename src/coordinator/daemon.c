@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "coordinator/daemon.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/util.h"
+
+#define LOCK_NAME "umbrad.lock"
+
+extern char **environ;
+
+static bool at_work(const struct umbra_engine *e)
+{
+	_cleanup_close_ int fd =
+		openat(umbra_engine_state_fd(e), LOCK_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+/* A service manager ends what a job leaves running, so there it has to be a service itself. */
+static bool ask_systemd(const struct umbra_engine *e)
+{
+	static const char *const argv[] = {"systemctl", "start", "--quiet", "umbrad.service", NULL};
+	int status;
+	pid_t pid;
+
+	if (strcmp(umbra_engine_state_dir(e), UMBRA_STATE_SYSTEM) != 0 ||
+	    access("/run/systemd/system", F_OK) < 0 ||
+	    posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ) != 0)
+		return false;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return false;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static _Noreturn void become(const char *path, const char *state_dir)
+{
+	const char *argv[] = {path, "--state", state_dir, "--syslog", NULL};
+	int null = open("/dev/null", O_RDWR);
+	sigset_t none;
+
+	setsid();
+	if (fork() != 0)
+		_exit(0);
+	if (null < 0 || chdir("/") < 0)
+		_exit(1);
+	/* What it has to say goes to the log; whoever reads our output must not wait for it. */
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(path, (char *const *)argv);
+	_exit(127);
+}
+
+int umbra_daemon_start(const struct umbra_engine *e, struct umbra_error *err)
+{
+	static const char *const places[] = {"", "../daemon", "../src/daemon", NULL};
+	_cleanup_free_ char *path = NULL;
+	pid_t pid;
+	int r;
+
+	if (at_work(e) || ask_systemd(e))
+		return 0;
+	r = umbra_find_program("umbrad", places, &path, err);
+	if (r < 0)
+		return r;
+	pid = fork();
+	if (pid == 0)
+		become(path, umbra_engine_state_dir(e));
+	if (pid < 0)
+		return umbra_fail_errno(err, errno, "cannot start umbrad");
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return 0;
+}

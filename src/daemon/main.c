@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* umbrad: looks after diff areas, for one state directory. umbrad(8) has the contract. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/fault.h"
+#include "common/log.h"
+#include "daemon/lost.h"
+#include "snapshot/engine.h"
+#include "snapshot/provider.h"
+#include "version.h"
+
+#define LOCK_NAME  "umbrad.lock"
+#define IDLE_LOOKS 20 /* so often nothing may depend on us before we end */
+#define IDLE_MS    500
+#define LOST_MS    500
+
+struct daemon {
+	struct umbra_engine *engine;
+	struct umbra_lost *lost;
+	int lock_fd, signals;
+	bool stay;
+};
+
+static void on_lost(void *arg, const struct umbra_id *shadow, const char *why)
+{
+	struct daemon *d = arg;
+
+	umbra_lost_add(d->lost, shadow, why);
+}
+
+/* All providers once; when they want to be called again, -1: never. */
+static int look(struct daemon *d)
+{
+	struct umbra_storage_watch watch = {.state_fd = umbra_engine_state_fd(d->engine),
+					    .state_dir = umbra_engine_state_dir(d->engine),
+					    .lost = on_lost,
+					    .arg = d};
+	const struct umbra_provider *const *p;
+	int next = -1, again;
+	size_t n, i;
+
+	p = umbra_providers(&n);
+	for (i = 0; i < n; i++) {
+		struct umbra_error err = {0};
+
+		if (!p[i]->storage)
+			continue;
+		again = -1;
+		if (p[i]->storage->look_after(&watch, &again, &err) < 0)
+			umbra_log_error("%s", err.text);
+		if (again >= 0 && (next < 0 || again < next))
+			next = again;
+	}
+	return next;
+}
+
+/* 1: another one does it already. */
+static int take_lock(struct daemon *d, struct umbra_error *err)
+{
+	d->lock_fd = openat(umbra_engine_state_fd(d->engine), LOCK_NAME,
+			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->lock_fd < 0)
+		return umbra_fail_errno(err, errno, "cannot open '%s/" LOCK_NAME "'",
+					umbra_engine_state_dir(d->engine));
+	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? 1
+				    : umbra_fail_errno(err, errno, "cannot lock '%s/" LOCK_NAME "'",
+						       umbra_engine_state_dir(d->engine));
+}
+
+static int open_signals(struct umbra_error *err)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? umbra_fail_errno(err, errno, "cannot wait for signals") : fd;
+}
+
+/* Was it told to end? */
+static bool wait_for(struct daemon *d, int ms)
+{
+	struct pollfd p = {.fd = d->signals, .events = POLLIN};
+
+	return poll(&p, 1, ms) > 0;
+}
+
+static void loop(struct daemon *d)
+{
+	int idle = 0, ms;
+
+	do {
+		ms = look(d);
+		if (umbra_lost_settle(d->lost) > 0 && (ms < 0 || ms > LOST_MS))
+			ms = LOST_MS;
+		idle = ms < 0 ? idle + 1 : 0;
+		umbra_fault("umbrad.looked");
+	} while ((d->stay || idle < IDLE_LOOKS) && !wait_for(d, ms < 0 ? IDLE_MS : ms));
+}
+
+static int run(const char *choice, bool stay, struct umbra_error *err)
+{
+	_cleanup_free_ char *state_dir = NULL;
+	struct daemon d = {.lock_fd = -1, .signals = -1, .stay = stay};
+	int r = umbra_state_dir(choice, &state_dir, err);
+
+	if (r == 0)
+		r = umbra_engine_open(state_dir, UMBRA_CATALOG_NONE, &d.engine, err);
+	if (r == 0)
+		r = take_lock(&d, err);
+	if (r == 0)
+		r = d.signals = open_signals(err);
+	if (r > 0 && d.signals < 0) {
+		umbra_log_debug("another umbrad looks after '%s'", state_dir);
+	} else if (r >= 0) {
+		/* What we depend on may be held, or full, when we are needed. */
+		if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
+			umbra_log_warning("cannot lock memory: %s", strerror(errno));
+		d.lost = umbra_lost_new(state_dir);
+		if (d.lost)
+			loop(&d);
+		else
+			r = umbra_oom(err);
+	}
+	umbra_lost_free(d.lost);
+	umbra_close(d.signals);
+	umbra_close(d.lock_fd);
+	umbra_engine_close(d.engine);
+	return r < 0 ? r : 0;
+}
+
+static int usage(FILE *f, int status)
+{
+	fputs("usage: umbrad [--state DIR] [--stay] [--syslog]\n\n"
+	      "Looks after the diff areas of a state directory, as long as there are copies in "
+	      "them.\n"
+	      "Who makes such a copy starts it; umbrad(8) tells more.\n\n"
+	      "      --state DIR   the state directory\n"
+	      "      --stay        do not end when nothing is left to look after\n"
+	      "      --syslog      say what there is to say there\n"
+	      "  -h, --help        this\n"
+	      "      --version     which version it is\n",
+	      f);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"state", required_argument, NULL, 's'}, {"stay", no_argument, NULL, 'k'},
+		{"syslog", no_argument, NULL, 'l'},      {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},     {0}};
+	struct umbra_error err = {0};
+	const char *state = NULL;
+	bool stay = false;
+	int c;
+
+	umbra_hold_standard_fds();
+	umbra_log_init("umbrad", UMBRA_LOG_INFO);
+	umbra_fault_init();
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			state = optarg;
+			break;
+		case 'k':
+			stay = true;
+			break;
+		case 'l':
+			umbra_log_to_syslog();
+			break;
+		case 'h':
+			return usage(stdout, 0);
+		case 'v':
+			return puts("umbrad " UMBRA_VERSION) < 0;
+		default:
+			return usage(stderr, 2);
+		}
+	}
+	if (optind < argc)
+		return usage(stderr, 2);
+	if (run(state, stay, &err) == 0)
+		return 0;
+	umbra_log_error("%s", err.text);
+	return 1;
+}

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Provider dm on real device-mapper: block copies of mounted volumes.
+# vm: --time 500 --mem 768M --disk 800M --disk 800M --disk 200M
+load ../system/helper
+load volume
+
+TEST_LIMIT=200
+
+setup() {
+	umbra_setup
+	# Every set has a second of its own: with a clock of ours nobody waits for the next one.
+	NOW=1800000000
+}
+
+teardown() {
+	drop_volumes
+	umbra_teardown
+}
+
+create() {
+	NOW=$((NOW + 1))
+	UMBRA_TEST_NOW=$NOW umbra create "$@"
+}
+
+# check_copies TREE VOLUME N: each of the copies 1 to N is what sums.K says.
+check_copies() {
+	local k token
+	for ((k = 1; k <= $3; k++)); do
+		token=$(sed -n "${k}p" "$T/tokens")
+		sums "$1/$token$2" >"$T/now"
+		diff "$T/now" "$T/sums.$k"
+	done
+}
+
+# Five copies of $T/vol, with changes between.
+five_copies() {
+	local k
+	: >"$T/tokens"
+	for k in 1 2 3 4 5; do
+		scribble "$T/vol" "$k"
+		sums "$T/vol" >"$T/sums.$k"
+		create "$T/vol" | cut -d ' ' -f 1 >>"$T/tokens"
+	done
+	scribble "$T/vol" 6
+}
+
+each_filesystem() {
+	volume vol /dev/ubdb "$1"
+	five_copies
+	[ "$(layer vol)" = in ]
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	check_copies "$T/tree" "$T/vol" 5
+	umbra check
+	umbra umount "$T/tree"
+	umbra delete --yes --all "$T/vol"
+	[ "$(layer vol)" = out ]
+	[ "$(dmsetup ls | wc -l)" = 1 ]
+	umount "$T/vol"
+}
+
+@test "five copies of ext4, each as it was; the layer goes with the last" {
+	each_filesystem ext4
+	e2fsck -fn /dev/mapper/vol
+}
+
+@test "five copies of XFS, each as it was; the layer goes with the last" {
+	each_filesystem xfs
+	xfs_repair -n /dev/mapper/vol
+}
+
+@test "copies that are being read stay what they are through creations and deletions" {
+	local k
+	volume vol /dev/ubdb ext4
+	five_copies
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	check_copies "$T/tree" "$T/vol" 5
+	# A file that is open over all of it.
+	local token
+	token=$(sed -n 3p "$T/tokens")
+	exec 7<"$T/tree/$token$T/vol/$(awk 'NR == 1 {print $2}' "$T/sums.3")"
+	for k in 7 8 9; do
+		create "$T/vol"
+		scribble "$T/vol" $k
+		check_copies "$T/tree" "$T/vol" 5
+	done
+	umbra delete --yes "$(sed -n 4p "$T/tokens")" "$(sed -n 1p "$T/tokens")"
+	sed -i -e 4d -e 1d "$T/tokens"
+	mv "$T/sums.2" "$T/sums.1"
+	mv "$T/sums.3" "$T/sums.2"
+	mv "$T/sums.5" "$T/sums.3"
+	scribble "$T/vol" 10
+	check_copies "$T/tree" "$T/vol" 3
+	umbra delete --yes latest
+	create "$T/vol"
+	check_copies "$T/tree" "$T/vol" 3
+	[ "$(sha1sum <&7 | cut -d ' ' -f 1)" = "$(awk 'NR == 1 {print $1}' "$T/sums.2")" ]
+	exec 7<&-
+	umbra umount "$T/tree"
+	umbra delete --yes --all "$T/vol"
+	umount "$T/vol"
+	e2fsck -fn /dev/mapper/vol
+}
+
+@test "every copy is a clean filesystem by itself" {
+	volume vol /dev/ubdb ext4
+	five_copies
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	check_copies "$T/tree" "$T/vol" 5
+	local view n=0
+	for view in /dev/mapper/umbra-*-view-*; do
+		e2fsck -fn "$view"
+		n=$((n + 1))
+	done
+	[ $n = 5 ]
+	umbra umount "$T/tree"
+}
+
+@test "the diff area in a file elsewhere, and on a block device" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --at "$T/area" --size 64M "$T/vol"
+	five_copies
+	umbra storage --json | grep -q '"kind": *"file"'
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	check_copies "$T/tree" "$T/vol" 5
+	umbra umount "$T/tree"
+	run -1 umbra storage remove "$T/vol"
+	[[ $output == *"5 shadow copies"* ]]
+	umbra delete --yes --all "$T/vol"
+	umbra storage remove "$T/vol"
+	[ ! -e "$T/area" ]
+
+	mkfs.ext4 -q -F /dev/ubdd
+	run -1 umbra storage add --at /dev/ubdd "$T/vol"
+	[[ $output == *ext4*--force* ]]
+	umbra storage add --force --at /dev/ubdd "$T/vol"
+	five_copies
+	umbra mount "$T/tree"
+	check_copies "$T/tree" "$T/vol" 5
+	umbra umount "$T/tree"
+	umbra storage remove --force "$T/vol"
+	[ "$(layer vol)" = out ]
+}
+
+@test "the table is put back behind our back: the copies are lost, and said to be lost" {
+	volume vol /dev/ubdb ext4
+	five_copies
+	dmsetup table "$(dmsetup ls | awk '/-real/ {print $1}')" >"$T/table"
+	dmsetup load vol "$T/table"
+	dmsetup resume vol
+	echo more >"$T/vol/more"
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	run ls "$T/tree/$(sed -n 1p "$T/tokens")$T/vol"
+	[ "$status" != 0 ]
+	umbra umount "$T/tree"
+	[ "$(layer vol)" = out ]
+	[ "$(cat "$T/vol/more")" = more ]
+	create "$T/vol"
+	[ "$(layer vol)" = in ]
+}
+
+@test "what bad input gets" {
+	run -1 umbra storage add "$T"
+	[[ $output == *"cannot have a diff area"* ]]
+	run -2 umbra storage add
+	run -2 umbra storage shrink "$T"
+	run -2 umbra storage add --size 3x "$T"
+	volume vol /dev/ubdb ext4
+	run -2 umbra storage add --size 1M "$T/vol"
+	run -1 umbra storage add --size 5G "$T/vol"
+	[[ $output == *"no room"* ]]
+	[ -z "$(ls -A "$T/vol/.umbra")" ]
+	run -1 umbra storage add --at "$T/vol/area" "$T/vol"
+	[ ! -e "$T/vol/area" ]
+	umbra storage add --size 64M "$T/vol"
+	run -1 umbra storage add --size 64M "$T/vol"
+	[[ $output == *already* ]]
+	run ! rm "$T/vol/.umbra/diff-area"
+	umbra storage remove "$T/vol"
+	[ ! -e "$T/vol/.umbra" ]
+}

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Volumes on device-mapper, for suites of the guest.
+
+# volume NAME DISK FSTYPE: a linear device of two pieces over the disk, mounted at $T/NAME.
+volume() {
+	local name=$1 disk=$2 type=$3 sectors half
+	sectors=$(blockdev --getsz "$disk")
+	half=$((sectors / 2 / 8 * 8))
+	dmsetup create "$name" <<-END
+		0 $half linear $disk $half
+		$half $half linear $disk 0
+	END
+	case $type in
+	ext4) mkfs.ext4 -q -F "/dev/mapper/$name" ;;
+	xfs) mkfs.xfs -q -f "/dev/mapper/$name" ;;
+	esac
+	mkdir -p "$T/$name"
+	mount "/dev/mapper/$name" "$T/$name"
+}
+
+# Ends umbrad and takes everything down, whatever state it is in.
+drop_volumes() {
+	local pid dir
+	for pid in $(pgrep -x umbrad); do
+		kill "$pid" 2>/dev/null || true
+	done
+	for dir in $(findmnt -rno TARGET | grep "^${T:-/nowhere}/" | sort -r); do
+		umount -l "$dir" 2>/dev/null || true
+	done
+	dmsetup remove_all --force >/dev/null 2>&1 || true
+}
+
+# sums DIR: of every file in it, by name; umbra's own place is not shown in copies.
+sums() { (cd "$1" && find . -path ./.umbra -prune -o -type f -print0 | sort -z | xargs -0r sha1sum); }
+
+# scribble DIR SEED: changes about half of the files in it, adds some, removes some.
+scribble() {
+	local i
+	RANDOM=$2
+	for i in {1..12}; do
+		case $((RANDOM % 4)) in
+		0) rm -f "$1/$i" ;;
+		1) head -c $((RANDOM * 8)) /dev/urandom >"$1/$i" ;;
+		2) [ ! -e "$1/$i" ] || dd if=/dev/urandom of="$1/$i" bs=4k count=3 \
+			seek=$((RANDOM % 20)) conv=notrunc status=none ;;
+		3) echo "$2" >>"$1/$i" ;;
+		esac
+	done
+}
+
+# The layer of the volume NAME: in or out.
+layer() {
+	if dmsetup table "$1" | grep -q snapshot-origin; then echo in; else echo out; fi
+}
