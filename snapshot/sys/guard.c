@@ -284,7 +284,8 @@ static int harden(struct umbra_guard *g, struct umbra_error *err)
 	none.rlim_max = g->core.rlim_max;
 	prctl(PR_SET_DUMPABLE, 0);
 	setrlimit(RLIMIT_CORE, &none);
-	strerror(EIO); /* the words of an error are read from a file when they are first needed */
+	(void)strerror(
+		EIO); /* the words of errors are read from a file when they are first needed */
 	touch_stack();
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
 		return umbra_fail_errno(err, errno,

@@ -88,7 +88,7 @@ int umbra_held_write(int dirfd, const struct umbra_held *held, char name[UMBRA_H
 		     int *fd_out, struct umbra_error *err)
 {
 	_cleanup_free_ char *text = text_of(held);
-	char tmp[UMBRA_HELD_NAME_MAX + 1];
+	char tmp[UMBRA_HELD_NAME_MAX + 1] = "";
 	_cleanup_close_ int fd = -1;
 	int r = 0;
 
@@ -108,7 +108,7 @@ int umbra_held_write(int dirfd, const struct umbra_held *held, char name[UMBRA_H
 		return umbra_fail_errno(err, r, "cannot note in '%s' what is going to be held",
 					dir_path());
 	}
-	strcpy(name, tmp + 1);
+	memcpy(name, tmp + 1, UMBRA_HELD_NAME_MAX);
 	*fd_out = TAKE_FD(fd);
 	return 0;
 }
@@ -132,7 +132,7 @@ static int get_text(const json_t *doc, const char *key, char *out, size_t size)
 		return r;
 	if (strlen(text) >= size)
 		return -EBADMSG;
-	strcpy(out, text);
+	memcpy(out, text, strlen(text) + 1);
 	return 0;
 }
 

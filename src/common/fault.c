@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,9 @@ static int by_name(const void *a, const void *b)
 /* A point in a function that is inlined twice is there twice. */
 static _Noreturn void list(void)
 {
-	size_t n = (size_t)(__stop_umbra_faults - __start_umbra_faults), i;
+	size_t n = ((uintptr_t)__stop_umbra_faults - (uintptr_t)__start_umbra_faults) /
+		   sizeof(const char *);
+	size_t i;
 	_cleanup_free_ const char **names = calloc(n + 1, sizeof(*names));
 
 	if (!names)
@@ -86,7 +89,7 @@ static int parse(char *word, struct fault *f)
 		return -EINVAL;
 	if (word)
 		f->count = (int)strtol(word, &end, 10);
-	strcpy(f->name, name);
+	memcpy(f->name, name, strlen(name) + 1);
 	return (word && (*end || f->count < 1)) ? -EINVAL : parse_action(action, &f->action);
 }
 

@@ -91,7 +91,8 @@ static int name_device(struct umbra_member *m, struct umbra_error *err)
 
 	if (r == 0)
 		r = umbra_dm_device_lookup(control, fake_plan.major,
-					   path[strlen(path) - 1] == 'a' ? 1 : 2, &m->held[0], err);
+					   fake_plan.minors[path[strlen(path) - 1] != 'a'],
+					   &m->held[0], err);
 	m->n_held = r == 0;
 	return r;
 }

@@ -27,7 +27,7 @@ extern struct fake_plan {
 	enum fake_call die_after; /* … or after it has done its work */
 	enum fake_call dawdle;    /* wait for the requester to give up, at most 3 s */
 	const char *only;         /* … for the volume whose path ends so; NULL: any */
-	/* hold() suspends a device each: minor 1 for the volume whose path ends in "a", 2 for
-	 * another (fake_dm.h, or a real one). 0: none. */
-	unsigned int major;
+	/* hold() suspends a device each, the first for the volume whose path ends in "a". 0: none.
+	 */
+	unsigned int major, minors[2];
 } fake_plan;

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Two devices to be held: hold_lab_fake.c has them in a file, hold_lab_dm.c real ones, with ext4
- * mounted from them. */
+/* Two devices to be held, 0 and 1: hold_lab_fake.c has them in a file, tests/vm/hold_lab_dm.c real
+ * ones. */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
-extern unsigned int lab_major; /* minors: 1 and 2 */
+extern unsigned int lab_major, lab_minors[2];
 
 void lab_begin(void); /* skips the test when there can be none */
 void lab_end(void);
 
-/* minor 1 or 2 */
-bool lab_suspended(unsigned int minor);
-/* Can it be read and written? Waits two seconds for that at most. */
-bool lab_works(unsigned int minor);
-void lab_suspend(unsigned int minor);
-void lab_resume(unsigned int minor);
+bool lab_suspended(size_t i);
+/* Can it be read and written? Waits a few seconds for that. */
+bool lab_works(size_t i);
+void lab_suspend(size_t i);
+void lab_resume(size_t i);
+/* From now on suspending it ends with a signal or never. */
+void lab_stick(size_t i);
+/* A child of this process that is the lab's. */
+bool lab_owns(pid_t pid);

@@ -7,7 +7,7 @@
 #include "fake_dm.h"
 #include "place.h"
 
-unsigned int lab_major = FAKE_DM_MAJOR;
+unsigned int lab_major = FAKE_DM_MAJOR, lab_minors[2] = {1, 2};
 
 void lab_begin(void)
 {
@@ -22,22 +22,33 @@ void lab_end(void)
 {
 }
 
-bool lab_suspended(unsigned int minor)
+bool lab_suspended(size_t i)
 {
-	return fake_dm()->devices[minor].suspended;
+	return fake_dm()->devices[lab_minors[i]].suspended;
 }
 
-bool lab_works(unsigned int minor)
+bool lab_works(size_t i)
 {
-	return !lab_suspended(minor);
+	return !lab_suspended(i);
 }
 
-void lab_suspend(unsigned int minor)
+void lab_suspend(size_t i)
 {
-	fake_dm()->devices[minor].suspended = 1;
+	fake_dm()->devices[lab_minors[i]].suspended = 1;
 }
 
-void lab_resume(unsigned int minor)
+void lab_resume(size_t i)
 {
-	fake_dm()->devices[minor].suspended = 0;
+	fake_dm()->devices[lab_minors[i]].suspended = 0;
+}
+
+void lab_stick(size_t i)
+{
+	fake_dm()->devices[lab_minors[i]].stuck = 1;
+}
+
+bool lab_owns(pid_t pid)
+{
+	(void)pid;
+	return false;
 }
