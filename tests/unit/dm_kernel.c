@@ -72,13 +72,12 @@ static bool read_area(struct dm_snap *s)
 static void read_metadata(struct dm_snap *s)
 {
 	uint32_t *header = calloc(1, bytes(s));
+	const bool there = s->cow.read(s->cow.arg, 0, header);
 
-	if (!s->cow.read(s->cow.arg, 0, header)) {
-		s->valid = false;
-	} else if (le32toh(header[0]) == 0) {
+	if (there && le32toh(header[0]) == 0) {
 		write_header(s);
 		zero_disk_area(s, 0);
-	} else if (le32toh(header[0]) == magic && le32toh(header[1]) == 1) {
+	} else if (there && le32toh(header[0]) == magic && le32toh(header[1]) == 1) {
 		while (read_area(s))
 			s->area_number++;
 		skip_metadata(s);

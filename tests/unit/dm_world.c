@@ -261,10 +261,16 @@ void dm_world_write(struct dm_world *w, unsigned int n)
 			w->stalled++;
 			return;
 		}
-		/* Half of the writes go to an eighth of the volume. */
-		chunks[0] = dm_world_random(w, w->origin_chunks / (dm_world_random(w, 2) ? 1 : 8));
+		/* Most writes go to one place for a while; so stores have much or little in common.
+		 */
+		if (dm_world_random(w, 40) == 0)
+			w->busy_at = dm_world_random(w, w->origin_chunks);
+		chunks[0] = dm_world_random(w, w->origin_chunks / 8);
+		if (dm_world_random(w, 8) == 0)
+			chunks[0] = dm_world_random(w, w->origin_chunks);
+		chunks[0] = (chunks[0] + w->busy_at) % w->origin_chunks;
 		for (i = 1; i < batch; i++)
-			chunks[i] = (chunks[0] + i * 5ULL) % w->origin_chunks;
+			chunks[i] = (chunks[0] + i * 3ULL) % w->origin_chunks;
 		for (i = batch - 1; i > 0; i--) {
 			j = dm_world_random(w, i + 1);
 			swap = chunks[i];

@@ -71,6 +71,7 @@ struct dm_world {
 	uint32_t origin_chunks;
 	struct dm_disk *origin, *area, *slot[2];
 	uint64_t next_value;
+	uint32_t busy_at;              /* where most of the writes go */
 	struct dm_in_kernel kernel[2]; /* [0] the older */
 	struct umbra_pool *pool;       /* of the process, as its views */
 	struct dm_open_view views[DM_WORLD_VIEWS];

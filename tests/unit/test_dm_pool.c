@@ -282,6 +282,29 @@ Test(dm_pool, a_store_is_replaced)
 	cr_assert_eq(umbra_pool_settle(pool, NULL), 6);
 }
 
+/* What it has must cover what the others have. */
+Test(dm_pool, a_new_store_is_the_first_of_its_copy)
+{
+	_cleanup_pool_ struct umbra_pool *pool = make(100);
+	_cleanup_segments_ struct umbra_segments segments = {0};
+	const struct umbra_id two = id_of(2), three = id_of(3);
+	const uint64_t drop[] = {3};
+	unsigned int i;
+
+	for (i = 1; i <= 4; i++)
+		create(pool, i, 20);
+	cr_assert_eq(umbra_pool_remove(pool, &three, NULL), 0);
+	expect(pool, "KKK", "121");
+	cr_assert_eq(umbra_pool_shrink(pool, 20, NULL), 0);
+	cr_assert_eq(umbra_pool_reserve(pool, 1, &segments, NULL), 0);
+	cr_assert_eq(umbra_pool_replace(pool, &two, &segments, 8, drop, 1, NULL), 0);
+	expect(pool, "KKK", "121");
+	cr_assert_eq(pool->stores[0].number, 1);
+	cr_assert_eq(pool->stores[1].number, 5);
+	cr_assert_eq(pool->stores[2].number, 2);
+	cr_assert_eq(pool->stores[3].number, 4);
+}
+
 Test(dm_pool, size_can_change)
 {
 	_cleanup_pool_ struct umbra_pool *pool = make(100);

@@ -92,7 +92,7 @@ static int set_text(char out[UMBRA_POOL_TEXT_MAX], const char *text, struct umbr
 	if (len >= UMBRA_POOL_TEXT_MAX)
 		return umbra_fail(err, UMBRA_E_INTERNAL, EINVAL,
 				  "what a diff area is to record is too long: '%s'", text);
-	memset(out, 0, UMBRA_POOL_TEXT_MAX);
+	memset(out + len, 0, UMBRA_POOL_TEXT_MAX - len);
 	memcpy(out, text, len);
 	return 0;
 }

@@ -25,7 +25,7 @@ static int by_id(const void *a, const void *b)
 
 static int check_ids(const struct umbra_pool *pool, struct umbra_error *err)
 {
-	const char *ids[UMBRA_POOL_COPIES_MAX];
+	const char *ids[UMBRA_POOL_COPIES_MAX] = {NULL};
 	uint32_t i;
 
 	for (i = 0; i < pool->n_copies; i++) {
