@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "common/fault.h"
+#include "snapshot/sys/held.h"
 #include "snapshot/sys/limit.h"
 
 /* While writers are stuck at one wall the next is built behind what they get, and so on until there
@@ -95,38 +96,134 @@ static int make_wall(const struct umbra_kernel *k, const struct umbra_pool *pool
 	return r;
 }
 
-/* The wall that cow<S> ends at: the one that nobody gets through. */
+/* The device that the last line of a table names: where what lies beyond is. */
+static int behind(const char *name, dev_t *out, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	unsigned int maj, min;
+	int r = umbra_dm_table(umbra_dm_named(name), UMBRA_DM_LIVE, &table, err);
+
+	if (r < 0)
+		return r;
+	if (table.n == 0 || strcmp(table.v[table.n - 1].target, "linear") != 0 ||
+	    sscanf(table.v[table.n - 1].params, "%u:%u ", &maj, &min) != 2)
+		return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "there is no wall behind '%s'",
+				  name);
+	*out = makedev(maj, min);
+	return 0;
+}
+
+/* The walls that there are; a NONE has no device number. Tables that a killed process has loaded
+ * and not put in force are dropped: they keep devices in use. */
+static int look_at_walls(const struct umbra_kernel *k, uint64_t store,
+			 struct umbra_dm_info walls[WALLS], struct umbra_error *err)
+{
+	struct umbra_device_name name;
+	int i, r = 0;
+
+	for (i = 0; r == 0 && i < WALLS; i++) {
+		walls[i] = (struct umbra_dm_info){0};
+		name_wall(k, store, i, &name);
+		r = umbra_dm_info(umbra_dm_named(name.name), &walls[i], err);
+		if (r == 0 && walls[i].loaded)
+			r = umbra_dm_unload(umbra_dm_named(name.name), err);
+		else if (r == UMBRA_DM_NONE)
+			r = 0;
+	}
+	return r;
+}
+
+/* The next one that can go: one that no other leads to, if there is such a one. */
+static int find_superfluous(const struct umbra_dm_info walls[WALLS], const bool keep[WALLS])
+{
+	int i, found = WALLS;
+
+	for (i = 0; i < WALLS; i++)
+		if (walls[i].dev && !keep[i] && (found == WALLS || walls[i].open_count == 0))
+			found = i;
+	return found;
+}
+
+static int remove_walls(const struct umbra_kernel *k, uint64_t store, const bool keep[WALLS],
+			struct umbra_error *err)
+{
+	struct umbra_dm_info walls[WALLS];
+	int i, r;
+
+	do {
+		r = look_at_walls(k, store, walls, err);
+		i = r < 0 ? WALLS : find_superfluous(walls, keep);
+		if (i < WALLS)
+			r = umbra_dm_remove(walls[i].name, UMBRA_DM_REMOVE_NOW, err);
+	} while (r >= 0 && i < WALLS);
+	return r < 0 ? r : 0;
+}
+
+static int find(const struct umbra_dm_info walls[WALLS], dev_t dev)
+{
+	int i;
+
+	for (i = 0; i < WALLS && walls[i].dev != dev; i++)
+		;
+	return i;
+}
+
+/* Of a store that has all of the pool none is in use: any will do. */
+static int find_suspended(const struct umbra_dm_info walls[WALLS])
+{
+	int i;
+
+	for (i = 0; i < WALLS && !walls[i].suspended; i++)
+		;
+	return i;
+}
+
+/* The wall that nobody gets through: cow<S> ends at it, or at one that leads to it since it was
+ * opened. Those that killed processes left beside that way are removed. */
 static int find_wall(const struct umbra_kernel *k, uint64_t store, struct umbra_dm_info *out,
 		     struct umbra_error *err)
 {
-	struct umbra_device_name name;
-	int i, r;
+	struct umbra_dm_info walls[WALLS];
+	bool on_the_way[WALLS] = {false};
+	struct umbra_device_name cow;
+	dev_t dev = 0;
+	int i = WALLS, r;
 
-	for (i = 0; i < WALLS; i++) {
-		name_wall(k, store, i, &name);
-		r = umbra_dm_info(umbra_dm_named(name.name), out, err);
-		if (r < 0 || (r == 0 && out->suspended))
-			return r;
+	name_of(k, "cow", store, &cow);
+	r = umbra_dm_unload(umbra_dm_named(cow.name), err);
+	if (r == 0)
+		r = look_at_walls(k, store, walls, err);
+	if (r == 0)
+		r = behind(cow.name, &dev, err);
+	if (r == 0)
+		i = find(walls, dev);
+	while (r == 0 && i < WALLS && !walls[i].suspended && !on_the_way[i]) {
+		on_the_way[i] = true;
+		r = behind(walls[i].name, &dev, err);
+		i = find(walls, dev);
 	}
-	name_of(k, "wall", store, &name);
-	return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "there is no '%s' any more", name.name);
+	if (r < 0)
+		return r;
+	if (i == WALLS)
+		i = find_suspended(walls);
+	if (i == WALLS || !walls[i].suspended)
+		return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "there is no wall behind '%s'",
+				  cow.name);
+	on_the_way[i] = true;
+	*out = walls[i];
+	return remove_walls(k, store, on_the_way, err);
 }
 
-/* Those that cow<S> does not end at any more. */
-static int remove_walls(const struct umbra_kernel *k, uint64_t store, dev_t except,
-			struct umbra_error *err)
+static int keep_wall(const struct umbra_kernel *k, uint64_t store, dev_t except,
+		     struct umbra_error *err)
 {
-	struct umbra_device_name name;
-	struct umbra_dm_info info;
-	int i, r = 0;
+	struct umbra_dm_info walls[WALLS];
+	bool keep[WALLS];
+	int i, r = look_at_walls(k, store, walls, err);
 
-	for (i = 0; r >= 0 && i < WALLS; i++) {
-		name_wall(k, store, i, &name);
-		r = umbra_dm_info(umbra_dm_named(name.name), &info, err);
-		if (r == 0 && info.dev != except)
-			r = umbra_dm_remove(name.name, UMBRA_DM_REMOVE_NOW, err);
-	}
-	return r < 0 ? r : 0;
+	for (i = 0; i < WALLS; i++)
+		keep[i] = except && walls[i].dev == except;
+	return r < 0 ? r : remove_walls(k, store, keep, err);
 }
 
 static int make_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
@@ -240,17 +337,22 @@ int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_
 	return r;
 }
 
-/* 0; 1: what was under way did not come out in time, and it is not suspended. */
-static int suspend_cow(const char *name, struct umbra_error *err)
+/* Puts the loaded table in force. 1: what was under way did not come out in time, and the device is
+ * as it was. Kernels before 6.8 say EINVAL for that, and drop the loaded table. */
+static int resume_cow(const char *name, struct umbra_error *err)
 {
+	int64_t begun = umbra_boottime_us();
 	struct umbra_limit limit;
 	int r = umbra_limit_start(&limit, UMBRA_STORE_DRAIN_MS);
 
 	if (r < 0)
 		return umbra_fail_errno(err, r, "cannot set a time limit");
-	r = umbra_dm_suspend(umbra_dm_named(name), UMBRA_DM_NO_LOCKFS | UMBRA_DM_NO_FLUSH, err);
+	r = umbra_dm_resume(umbra_dm_named(name), err);
 	umbra_limit_stop(&limit);
-	return r == -EINTR ? 1 : r;
+	if (r == 0 || umbra_boottime_us() - begun < (int64_t)UMBRA_STORE_DRAIN_MS * 1000)
+		return r;
+	r = umbra_dm_unload(umbra_dm_named(name), err);
+	return r < 0 ? r : 1;
 }
 
 static int load_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
@@ -291,12 +393,10 @@ static int put_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
 	name_of(k, "cow", store->number, &cow);
 	r = load_cow(k, pool, store, cow.name, wall, err);
 	if (r == 0)
-		r = suspend_cow(cow.name, err);
-	if (r == 1 && umbra_dm_unload(umbra_dm_named(cow.name), err) < 0)
-		return -EIO;
+		r = umbra_fault_fail("dm.cow-loaded", err);
 	if (r == 0)
-		r = umbra_dm_resume(umbra_dm_named(cow.name), err);
-	return r != 0 ? r : remove_walls(k, store->number, wall, err);
+		r = resume_cow(cow.name, err);
+	return r != 0 ? r : keep_wall(k, store->number, wall, err);
 }
 
 int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_pool *pool,
@@ -311,6 +411,8 @@ int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_po
 	if (r != 1)
 		return r;
 	r = make_wall(k, pool, store->number, &next, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.wall-behind", err);
 	if (r == 0)
 		r = open_wall(k, pool, store, wall.name, next, err);
 	if (r == 0)
@@ -341,6 +443,8 @@ int umbra_store_device_give_up(const struct umbra_kernel *k, uint64_t store,
 	for (i = 0; i < WALLS; i++) {
 		name_wall(k, store, i, &name);
 		one = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+		if (one == 0 && info.loaded)
+			one = umbra_dm_unload(umbra_dm_named(name.name), err);
 		if (one == 0 && info.suspended)
 			one = umbra_dm_resume(umbra_dm_named(name.name), err);
 		if (one < 0)
@@ -360,5 +464,5 @@ int umbra_store_device_remove(const struct umbra_kernel *k, uint64_t store, stru
 		name_of(k, kinds[i], store, &name);
 		r = umbra_dm_remove(name.name, UMBRA_DM_REMOVE_NOW, err);
 	}
-	return r < 0 ? r : remove_walls(k, store, 0, err);
+	return r < 0 ? r : keep_wall(k, store, 0, err);
 }
