@@ -281,8 +281,10 @@ static int swap(struct umbra_protected *p, uint32_t copy, const struct names *na
 	_cleanup_dm_table_ struct umbra_dm_table table = {0};
 	struct umbra_dm_info info;
 	dev_t cow;
-	int g, r = umbra_dm_info(umbra_dm_named(names->cow[0].name), &info, err);
+	int g, r = umbra_dm_unload(umbra_dm_named(names->view.name), err); /* of who was killed */
 
+	if (r == 0)
+		r = umbra_dm_info(umbra_dm_named(names->cow[0].name), &info, err);
 	if (r < 0)
 		return r;
 	g = r == UMBRA_DM_NONE || info.open_count == 0 ? 0 : 1;
