@@ -175,15 +175,21 @@ static int make_device(const struct umbra_area_request *request, struct umbra_ar
 		       struct umbra_error *err)
 {
 	_cleanup_free_ char *what = signature(request->place);
+	_cleanup_close_ int alone = -1;
 	uint64_t bytes;
 
 	if (what && !request->force)
 		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
 				  "there is a %s on '%s': --force gives it up for a diff area",
 				  what, request->place);
-	a->io = open(request->place, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
-	if (a->io < 0)
+	/* Nobody has it mounted or mapped. As long as we have it so, our own device could not. */
+	alone = open(request->place, O_RDWR | O_EXCL | O_CLOEXEC);
+	if (alone < 0)
 		return umbra_fail_errno(err, errno, "cannot have '%s' for a diff area",
+					request->place);
+	a->io = open_again(alone, O_RDWR | O_DIRECT);
+	if (a->io < 0)
+		return umbra_fail_errno(err, a->io, "'%s' cannot be read past the page cache",
 					request->place);
 	if (ioctl(a->io, BLKGETSIZE64, &bytes) < 0)
 		return umbra_fail_errno(err, errno, "cannot tell the size of '%s'", request->place);
