@@ -37,10 +37,9 @@ pid_t dm_lab_writer(const char *at);
 /* It must not have met an error. */
 void dm_lab_writer_stop(pid_t writer);
 
-/* Is nothing suspended but what is named in spared (may be NULL)? */
+/* Is nothing suspended but walls and what is named in spared (may be NULL)? */
 bool dm_lab_flows(const char *spared);
 
-/* fork(), fn(arg) in the child, SIGKILL at its n-th device-mapper ioctl (from 1), before or after
- * it. false: it ended by itself before. */
-enum dm_lab_when { DM_LAB_BEFORE, DM_LAB_AFTER };
-bool dm_lab_kill_at(int n, enum dm_lab_when when, int (*fn)(void *arg), void *arg);
+/* fork(), fn(arg) in the child, SIGKILL right after its n-th ioctl (from 1) on device-mapper or a
+ * loop device. false: it had fewer, and did not fail. */
+bool dm_lab_kill_at(int n, int (*fn)(void *arg), void *arg);
