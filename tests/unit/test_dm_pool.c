@@ -146,6 +146,46 @@ Test(dm_pool, deletion_is_bookkeeping)
 	cr_assert_eq(umbra_pool_remove(pool, &id, NULL), -ENOENT);
 }
 
+Test(dm_pool, what_the_volume_is_reverted_to_stays)
+{
+	_cleanup_pool_ struct umbra_pool *pool = make(100);
+	struct umbra_id second = id_of(2), third = id_of(3);
+	unsigned int i;
+
+	for (i = 1; i <= 3; i++)
+		create(pool, i, 20);
+	cr_assert_null(umbra_pool_reverting(pool));
+	cr_assert_eq(umbra_pool_revert(pool, &second, NULL), 0);
+	write_down(pool);
+	cr_assert_str_eq(umbra_pool_reverting(pool)->id.s, second.s);
+	cr_assert_eq(umbra_pool_remove(pool, &second, NULL), -EBUSY);
+	cr_assert_eq(umbra_pool_remove(pool, &third, NULL), 0);
+	cr_assert_eq(umbra_pool_revert(pool, &third, NULL), -EINVAL, "it is hidden");
+	expect(pool, "KKH", "111");
+	cr_assert_eq(umbra_pool_lose(pool, NULL, NULL), 0);
+	expect(pool, "LL", "00");
+	cr_assert_str_eq(umbra_pool_reverting(pool)->id.s, second.s);
+	cr_assert_eq(umbra_pool_remove(pool, &second, NULL), 0);
+	cr_assert_null(umbra_pool_reverting(pool));
+}
+
+Test(dm_pool, a_volume_is_reverted_to_one_copy_at_a_time)
+{
+	_cleanup_pool_ struct umbra_pool *pool = make(100);
+	struct umbra_id first = id_of(1), second = id_of(2);
+
+	create(pool, 1, 0);
+	create(pool, 2, 20);
+	cr_assert_eq(umbra_pool_revert(pool, &first, NULL), 0);
+	cr_assert_eq(umbra_pool_revert(pool, &second, NULL), 0);
+	cr_assert_str_eq(umbra_pool_reverting(pool)->id.s, second.s);
+	pool->copies[0].reverting = true;
+	cr_assert_eq(umbra_pool_check(pool, NULL), -EBADMSG);
+	cr_assert_eq(umbra_pool_revert(pool, NULL, NULL), 0);
+	cr_assert_null(umbra_pool_reverting(pool));
+	expect(pool, "KK", "11");
+}
+
 Test(dm_pool, what_a_view_maps_is_not_free)
 {
 	_cleanup_pool_ struct umbra_pool *pool = make(100);

@@ -64,6 +64,18 @@ const char *umbra_area_kind(const struct umbra_area *a); /* "inside", "file", "d
 const char *umbra_area_place(const struct umbra_area *a);
 
 /*
+ * Does the volume's byte at offset belong to the area, whose content no copy has? *len is cut to
+ * how far the answer holds.
+ */
+bool umbra_area_owns(const struct umbra_area *a, uint64_t offset, size_t *len);
+
+/*
+ * The area's file, as this directory, the root of a volume or of a copy of it, has it: does it lie
+ * where the area lies? 0, too, for an area that is not inside; -EBADMSG, -ENOENT (DAMAGED).
+ */
+int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *err);
+
+/*
  * Direct I/O, whether the layer is in or not; while it is, base says what the volume is below it
  * (umbra_area_set_base()). Buffers need no alignment. Short of the end is an error.
  */

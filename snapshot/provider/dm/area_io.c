@@ -45,6 +45,26 @@ static uint64_t locate(const struct umbra_area *a, uint64_t offset, size_t *len)
 	return offset; /* not inside */
 }
 
+bool umbra_area_owns(const struct umbra_area *a, uint64_t offset, size_t *len)
+{
+	const struct umbra_fixed_extent *e;
+	uint64_t next = UINT64_MAX, end = 0;
+	size_t i;
+
+	for (i = 0; i < a->n_extents; i++) {
+		e = &a->extents[i];
+		if (e->physical > offset && e->physical < next)
+			next = e->physical;
+		if (e->physical <= offset && offset - e->physical < e->length)
+			end = e->physical + e->length;
+	}
+	if (end)
+		next = end;
+	if (*len > next - offset)
+		*len = next - offset;
+	return end > 0;
+}
+
 typedef ssize_t (*io_fn)(int fd, void *buf, size_t len, off_t at);
 
 static ssize_t write_piece(int fd, void *buf, size_t len, off_t at)

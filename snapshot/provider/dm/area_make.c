@@ -261,11 +261,34 @@ static int compare_extents(const struct umbra_area *a, int fd, struct umbra_erro
 	return 0;
 }
 
+/* dir: UMBRA_AREA_DIR; or negative, when that could not be opened. */
+static int compare_file(const struct umbra_area *a, int dir, struct umbra_error *err)
+{
+	_cleanup_close_ int fd = dir < 0 ? -1
+					 : openat(dir, UMBRA_AREA_NAME,
+						  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return umbra_fail(err, UMBRA_E_DAMAGED, errno == ENOENT ? ENOENT : EBADMSG,
+				  "the diff area '%s' is gone", a->place);
+	return compare_extents(a, fd, err);
+}
+
+int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *err)
+{
+	_cleanup_close_ int own = -1;
+
+	if (a->kind != UMBRA_AREA_INSIDE)
+		return 0;
+	own = openat(dir, UMBRA_AREA_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return compare_file(a, own, err);
+}
+
 /* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
 static int find_inside(const struct umbra_area *a, struct umbra_error *err)
 {
 	_cleanup_free_ char *parent = parent_of(a->place);
-	_cleanup_close_ int dir = -1, fd = -1;
+	_cleanup_close_ int dir = -1;
 	struct stat st;
 
 	if (!parent)
@@ -273,11 +296,7 @@ static int find_inside(const struct umbra_area *a, struct umbra_error *err)
 	dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
 	if (dir < 0 || fstat(dir, &st) < 0 || st.st_dev != a->origin)
 		return 0;
-	fd = openat(dir, UMBRA_AREA_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return umbra_fail(err, UMBRA_E_DAMAGED, errno == ENOENT ? ENOENT : EBADMSG,
-				  "the diff area '%s' is gone", a->place);
-	return compare_extents(a, fd, err);
+	return compare_file(a, dir, err);
 }
 
 int umbra_area_find(struct umbra_area *a, struct umbra_error *err)

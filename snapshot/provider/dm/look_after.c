@@ -18,8 +18,7 @@
 #define SELDOM_MS    250     /* at 1 GB/s a quarter of a GB */
 #define STUCK_US     1500000 /* and then it takes a look and a step until writers go on: 2 s */
 
-/* So much has to be left, in segments: an eighth of the pool, at most what is written in a second.
- */
+/* An eighth of the pool, at most what is written in a second. */
 #define LOW_BYTES (512ULL << 20)
 
 struct look {
@@ -50,7 +49,7 @@ static struct stuck *stuck_of(const struct umbra_id *area)
 	return s;
 }
 
-static uint64_t low_water(const struct umbra_pool *pool)
+uint64_t umbra_dm_low_water(const struct umbra_pool *pool)
 {
 	uint64_t segment = (uint64_t)pool->geometry.segment_chunks * pool->geometry.chunk_sectors *
 			   UMBRA_DM_SECTOR;
@@ -98,7 +97,7 @@ int umbra_dm_grant_all(struct umbra_protected *p, struct umbra_error *err)
 	return r;
 }
 
-/* The oldest that is not the newest. */
+/* The oldest, if it is not the newest, nor what the volume is being reverted to. */
 static const struct umbra_pool_copy *oldest(const struct umbra_pool *pool)
 {
 	const struct umbra_pool_copy *first = NULL;
@@ -108,7 +107,7 @@ static const struct umbra_pool_copy *oldest(const struct umbra_pool *pool)
 		if (pool->copies[i].state != UMBRA_POOL_KEPT)
 			continue;
 		if (first)
-			return first;
+			return first->reverting ? NULL : first;
 		first = &pool->copies[i];
 	}
 	return NULL;
@@ -135,7 +134,7 @@ static int drop_oldest(struct umbra_protected *p, const struct look *look, struc
 static int make_room(struct umbra_protected *p, struct look *look, bool *waiting,
 		     struct umbra_error *err)
 {
-	uint64_t n, low = low_water(p->pool);
+	uint64_t n, low = umbra_dm_low_water(p->pool);
 	int r = left(p, &n, waiting, err);
 
 	while (r == 0 && n < low) {

@@ -5,5 +5,8 @@
 #include "snapshot/provider/dm/protected.h"
 #include "snapshot/storage.h"
 
+/* So many segments have to be left to the live store; with less the oldest copies are given up. */
+uint64_t umbra_dm_low_water(const struct umbra_pool *pool);
+
 int umbra_dm_look_after(const struct umbra_storage_watch *watch, int *again_ms,
 			struct umbra_error *err);

@@ -282,6 +282,16 @@ bool umbra_pool_unfinished(const struct umbra_pool *pool)
 	return n > 1 && !pool->stores[n - 2].sealed;
 }
 
+const struct umbra_pool_copy *umbra_pool_reverting(const struct umbra_pool *pool)
+{
+	uint32_t i;
+
+	for (i = 0; i < pool->n_copies; i++)
+		if (pool->copies[i].reverting)
+			return &pool->copies[i];
+	return NULL;
+}
+
 uint32_t umbra_pool_free_segments(const struct umbra_pool *pool)
 {
 	return umbra_segment_map_count(&pool->map, UMBRA_SEGMENT_FREE);

@@ -50,6 +50,7 @@ struct umbra_pool_copy {
 	enum umbra_pool_state state;
 	uint32_t record;   /* its record slot, below UMBRA_POOL_COPIES_MAX; no other copy has it */
 	uint32_t n_stores; /* that many follow those of the copies before it */
+	bool reverting;    /* the volume is being made what this copy is; one copy at most */
 };
 
 struct umbra_pool_store {
@@ -151,6 +152,9 @@ bool umbra_pool_unfinished(const struct umbra_pool *pool);
 
 uint32_t umbra_pool_free_segments(const struct umbra_pool *pool);
 
+/* The copy that the volume is being reverted to; NULL: none. */
+const struct umbra_pool_copy *umbra_pool_reverting(const struct umbra_pool *pool);
+
 /* --- a creation, in this order --- */
 
 /*
@@ -226,7 +230,8 @@ int umbra_pool_resize(struct umbra_pool *pool, uint32_t segments, struct umbra_e
 /*
  * Deletes a copy. The newest: HIDDEN. The oldest: its stores wait (settle). Others: the next older
  * copy has their stores. Durable before the record slot is used again, which the next prepare() is.
- * HIDDEN: nothing to do. LOST: forgotten. -EBUSY: finish the creation first.
+ * HIDDEN: nothing to do. LOST: forgotten. -EBUSY: finish the creation first, or the reverting to
+ * this copy.
  */
 int umbra_pool_remove(struct umbra_pool *pool, const struct umbra_id *id, struct umbra_error *err);
 
@@ -242,6 +247,15 @@ int umbra_pool_lose(struct umbra_pool *pool, const struct umbra_id *id, struct u
  * umbra_pool_needed() says no.
  */
 int umbra_pool_clear(struct umbra_pool *pool, struct umbra_error *err);
+
+/* --- revert --- */
+
+/*
+ * The volume is being reverted to this copy, which is KEPT, and to no other; NULL: to none. Durable
+ * BEFORE the first write. A copy that is LOST meanwhile stays marked until it is removed: the
+ * volume is then something between.
+ */
+int umbra_pool_revert(struct umbra_pool *pool, const struct umbra_id *id, struct umbra_error *err);
 
 /* --- compaction (compact.h) --- */
 

@@ -81,6 +81,22 @@ int umbra_pool_resize(struct umbra_pool *pool, uint32_t segments, struct umbra_e
 	return 0;
 }
 
+int umbra_pool_revert(struct umbra_pool *pool, const struct umbra_id *id, struct umbra_error *err)
+{
+	uint32_t i, to = pool->n_copies;
+	int r = id ? umbra_pool_need(pool, id, &to, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (id && pool->copies[to].state != UMBRA_POOL_KEPT)
+		return umbra_pool_misuse(err,
+					 "a volume can only be reverted to a copy that is kept");
+	for (i = 0; i < pool->n_copies; i++)
+		pool->copies[i].reverting = i == to;
+	pool->changed = true;
+	return 0;
+}
+
 int umbra_pool_remove(struct umbra_pool *pool, const struct umbra_id *id, struct umbra_error *err)
 {
 	uint32_t i;
@@ -92,6 +108,12 @@ int umbra_pool_remove(struct umbra_pool *pool, const struct umbra_id *id, struct
 	if (pool->copies[i].state == UMBRA_POOL_HIDDEN)
 		return 0;
 	if (pool->copies[i].state != UMBRA_POOL_LOST) {
+		if (pool->copies[i].reverting)
+			return umbra_fail(
+				err, UMBRA_E_BUSY, EBUSY,
+				"its volume is reverted to shadow copy '%s', and not done "
+				"yet: 'umbra revert' goes on with it",
+				id->s);
 		r = umbra_pool_need_finished(pool, err);
 		if (r < 0)
 			return r;

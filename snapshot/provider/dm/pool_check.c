@@ -67,6 +67,21 @@ static int check_states(const struct umbra_pool *pool, struct umbra_error *err)
 	return 0;
 }
 
+static int check_reverting(const struct umbra_pool *pool, struct umbra_error *err)
+{
+	const struct umbra_pool_copy *c;
+	uint32_t i, n = 0;
+
+	for (i = 0; i < pool->n_copies; i++) {
+		c = &pool->copies[i];
+		if (!c->reverting)
+			continue;
+		if (++n > 1 || (c->state != UMBRA_POOL_KEPT && c->state != UMBRA_POOL_LOST))
+			return wrong(err, "a volume cannot be reverted to this shadow copy", i);
+	}
+	return 0;
+}
+
 static int check_copies(const struct umbra_pool *pool, struct umbra_error *err)
 {
 	const uint32_t oldest = umbra_pool_oldest(pool);
@@ -167,6 +182,8 @@ int umbra_pool_check(const struct umbra_pool *pool, struct umbra_error *err)
 		r = check_copies(pool, err);
 	if (r == 0)
 		r = check_states(pool, err);
+	if (r == 0)
+		r = check_reverting(pool, err);
 	if (r == 0)
 		r = check_numbers(pool, err);
 	for (i = 0; i < pool->n_stores && r == 0; i++)

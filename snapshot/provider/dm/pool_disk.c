@@ -13,6 +13,8 @@
 #define RUN     8U
 #define ID_ROOM 40U
 
+#define COPY_REVERTING 1U /* flag of a copy */
+
 /* Where things are in the header. */
 enum {
 	AT_MAGIC = 0,
@@ -138,6 +140,7 @@ static char *put_copies(const struct umbra_pool *pool, char *p)
 		umbra_put_le32(p + ID_ROOM, (uint32_t)c->state);
 		umbra_put_le32(p + ID_ROOM + 4, c->record);
 		umbra_put_le32(p + ID_ROOM + 8, c->n_stores);
+		umbra_put_le32(p + ID_ROOM + 12, c->reverting ? COPY_REVERTING : 0);
 	}
 	return p;
 }
@@ -325,10 +328,10 @@ static int get_extents(struct umbra_pool *pool, const char *p, uint32_t n, struc
 	return 0;
 }
 
-static void get_copies(struct umbra_pool *pool, const char *p, uint32_t n)
+static int get_copies(struct umbra_pool *pool, const char *p, uint32_t n, struct umbra_error *err)
 {
 	struct umbra_pool_copy *c;
-	uint32_t i;
+	uint32_t i, flags;
 
 	for (i = 0; i < n; i++, p += COPY) {
 		c = &pool->copies[i];
@@ -337,8 +340,13 @@ static void get_copies(struct umbra_pool *pool, const char *p, uint32_t n)
 		c->state = (enum umbra_pool_state)umbra_le32(p + ID_ROOM);
 		c->record = umbra_le32(p + ID_ROOM + 4);
 		c->n_stores = umbra_le32(p + ID_ROOM + 8);
+		flags = umbra_le32(p + ID_ROOM + 12);
+		if (flags & ~COPY_REVERTING)
+			return damaged(err, "a shadow copy has unknown flags");
+		c->reverting = flags & COPY_REVERTING;
 	}
 	pool->n_copies = n;
+	return 0;
 }
 
 /* Marks n segments from first on, which must be free; to list too unless it is NULL. */
@@ -402,7 +410,9 @@ static int get_all(struct umbra_pool *pool, const char *p, const struct counts *
 	if (r < 0)
 		return r;
 	p += (size_t)c->extents * EXTENT;
-	get_copies(pool, p, c->copies);
+	r = get_copies(pool, p, c->copies, err);
+	if (r < 0)
+		return r;
 	p += (size_t)c->copies * COPY;
 	r = get_stores(pool, p, c, err);
 	if (r < 0)
