@@ -12,20 +12,16 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "snapshot/sys/guard_wire.h"
+#include "snapshot/sys/limit.h"
 
 #define LIMIT_MS  9000 /* of a hold; a second is left for its guards to do their work in */
 #define START_MS  5000
 #define ANSWER_MS 1000
 #define END_MS    1000
 #define STACK     (128U << 10)
-
-#ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid
-#endif
 
 struct watcher {
 	pid_t pid; /* 0: none */
@@ -40,11 +36,11 @@ struct umbra_guard {
 	int file_fd;
 	bool ready, armed;
 	struct umbra_guard_order order;
-	int64_t late_us; /* CLOCK_BOOTTIME: we give up; the guards' time comes after that */
+	int64_t late_us; /* CLOCK_BOOTTIME: we give up, and then the alarm comes; the guards later
+			  */
 	/* What arming changed. */
-	timer_t timer;
+	struct umbra_limit alarm;
 	bool timed;
-	struct sigaction alarm;
 	struct rlimit core;
 	int dumpable;
 };
@@ -241,29 +237,6 @@ static int hear_both(struct umbra_guard *g, enum umbra_guard_word word, int ms,
 
 /* --- what arming changes in this process ------------------------------------------------------ */
 
-static void on_alarm(int sig)
-{
-	(void)sig; /* interrupts the system call that takes too long */
-}
-
-/* A first signal can come between two system calls: it is repeated. */
-static int set_alarm(struct umbra_guard *g)
-{
-	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
-	struct sigaction sa = {.sa_handler = on_alarm};
-	struct itimerspec when = {.it_interval.tv_nsec = 50000000};
-
-	event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-	when.it_value.tv_sec = g->late_us / 1000000;
-	when.it_value.tv_nsec = g->late_us % 1000000 * 1000;
-	if (sigaction(SIGALRM, &sa, &g->alarm) < 0)
-		return -errno;
-	if (timer_create(CLOCK_BOOTTIME, &event, &g->timer) < 0)
-		return -errno;
-	g->timed = true;
-	return timer_settime(g->timer, TIMER_ABSTIME, &when, NULL) < 0 ? -errno : 0;
-}
-
 /* The stack that the hold will need is there, and is locked with the rest. */
 static __attribute__((noinline)) void touch_stack(void)
 {
@@ -295,10 +268,8 @@ static int harden(struct umbra_guard *g, struct umbra_error *err)
 
 static void soften(struct umbra_guard *g)
 {
-	if (g->timed) {
-		timer_delete(g->timer);
-		sigaction(SIGALRM, &g->alarm, NULL);
-	}
+	if (g->timed)
+		umbra_limit_stop(&g->alarm);
 	g->timed = false;
 	munlockall();
 	setrlimit(RLIMIT_CORE, &g->core);
@@ -347,7 +318,8 @@ static int arm(struct umbra_guard *g, const struct umbra_dm_device *devices, siz
 		r = hear_both(g, UMBRA_GUARD_ARMED, ANSWER_MS, err);
 	if (r < 0)
 		return r;
-	r = set_alarm(g);
+	r = umbra_limit_start(&g->alarm, (int)((g->late_us - umbra_boottime_us()) / 1000) + 1);
+	g->timed = r == 0;
 	return r < 0 ? umbra_fail_errno(err, r, "cannot set a timer for the hold") : 0;
 }
 

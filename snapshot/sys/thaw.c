@@ -11,7 +11,7 @@
 #include "common/util.h"
 #include "snapshot/sys/held.h"
 
-#define LATE_US     1000000 /* after its time: its guards come first */
+#define LATE_US     500000 /* after its time: its guards come first */
 #define UNWRITTEN_S 60
 
 struct thaw {
@@ -68,13 +68,14 @@ static void release(struct thaw *t, const char *name, int fd)
 {
 	bool gone = flock(fd, LOCK_EX | LOCK_NB) == 0;
 	bool late = umbra_boottime_us() > t->held.until_us + LATE_US;
+	int before = t->resumed;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0 || st.st_nlink == 0 || (!gone && !late))
 		return;
 	if (resume_all(t) == 0 && gone)
 		unlinkat(t->dirfd, name, 0);
-	if (!gone)
+	if (!gone && t->resumed > before)
 		say(t, true, "process %d has held volumes for too long and does not end: end it",
 		    (int)t->held.owner);
 }

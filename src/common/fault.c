@@ -114,7 +114,7 @@ void umbra_fault_init(void)
 
 static int act(enum action action)
 {
-	const struct timespec second = {.tv_sec = 1};
+	struct timespec left = {.tv_sec = 1};
 
 	switch (action) {
 	case KILL:
@@ -124,7 +124,8 @@ static int act(enum action action)
 		raise(SIGSTOP);
 		break;
 	case DELAY:
-		nanosleep(&second, NULL);
+		while (nanosleep(&left, &left) < 0 && errno == EINTR)
+			;
 		break;
 	case FAIL:
 		return -EIO;

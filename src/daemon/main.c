@@ -14,6 +14,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "coordinator/client.h"
 #include "daemon/lost.h"
 #include "snapshot/engine.h"
 #include "snapshot/provider.h"
@@ -106,6 +107,8 @@ static void loop(struct daemon *d)
 	int idle = 0, ms;
 
 	do {
+		umbra_coordinator_release_leftovers(); /* of a holder and guards that are all gone
+							*/
 		ms = look(d);
 		if (umbra_lost_settle(d->lost) > 0 && (ms < 0 || ms > LOST_MS))
 			ms = LOST_MS;

@@ -298,6 +298,32 @@ Test(hold, the_next_start_releases_what_nobody_else_could)
 	cr_assert_eq(lists(), 0);
 }
 
+/* As umbrad looks, four times a second. */
+Test(hold, all_three_stopped_are_released_by_who_looks)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	pid_t pid;
+	int ms;
+
+	pid = start_create("create.held:stop:2,guard.watching:stop,second.watching:stop");
+	for (ms = 0; ms < 1000 && !(lab_suspended(0) && lab_suspended(1)); ms += 10)
+		usleep(10000);
+	for (ms = 0; ms < LIMIT_MS + 1500 && !nothing_held(); ms += 250) {
+		umbra_coordinator_release_leftovers();
+		usleep(250000);
+	}
+	cr_assert_gt(ms, 250, "not before its time");
+	cr_assert(nothing_held());
+	cr_assert(lab_works(0) && lab_works(1));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	while (end_children() > 0)
+		;
+	cr_assert_eq(create(&id, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(lists(), 0);
+}
+
 /* With the limit that there is when nobody sets another. */
 Test(hold, for_ten_seconds_at_most)
 {
