@@ -384,6 +384,37 @@ void dm_world_remove(struct dm_world *w, uint32_t copy)
 	slide_out(w);
 }
 
+/* What the kernel has of stores that the pool does not know any more. */
+static void unload_strangers(struct dm_world *w)
+{
+	uint32_t i;
+
+	for (i = 2; i-- > 0;) {
+		if (w->kernel[i].number && dm_world_act(w) &&
+		    umbra_pool_find_store(w->pool, w->kernel[i].number) == w->pool->n_stores)
+			dm_world_unload(&w->kernel[i]);
+	}
+}
+
+void dm_world_lose(struct dm_world *w, uint32_t copy)
+{
+	struct umbra_pool *pool = dup_pool(w);
+	const struct umbra_id id = pool->copies[copy].id;
+	uint32_t i;
+
+	for (i = 0; i <= copy; i++)
+		find(w, &pool->copies[i].id)->deleted = true;
+	for (i = 0; i < DM_WORLD_VIEWS; i++)
+		dm_world_close(w, &w->views[i]);
+	if (umbra_pool_lose(pool, copy + 1 < pool->n_copies ? &id : NULL, NULL) < 0)
+		dm_world_wrong(w, "copies cannot be lost");
+	w->lost += copy + 1;
+	write_pool(w, pool);
+	unload_strangers(w);
+	settle(w);
+	slide_out(w);
+}
+
 /* --- compaction --- */
 
 static void write_compacted(struct dm_world *w, const struct umbra_compact *plan,
@@ -571,6 +602,8 @@ void dm_world_recover(struct dm_world *w)
 	}
 	w->dead = false;
 	load_pool(w);
+	if (!w->dead)
+		unload_strangers(w);
 	if (!w->mounted && !w->dead)
 		activate(w);
 	if (!w->dead)

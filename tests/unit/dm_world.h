@@ -83,7 +83,7 @@ struct dm_world {
 	unsigned int fuse; /* steps until the crash; 0: none */
 	enum dm_crash crash;
 	bool dead; /* the process does nothing any more, with DM_POWER nobody does */
-	unsigned int crashes, compacted, pieces, dropped, stalled;
+	unsigned int crashes, compacted, pieces, dropped, lost, stalled;
 	unsigned int wrong; /* what was noticed, and the first of it in words */
 	char what[256];
 };
@@ -99,6 +99,8 @@ void dm_world_write(struct dm_world *w, unsigned int n);
 enum dm_outcome { DM_SUCCEED, DM_FAIL_BEFORE, DM_FAIL_AFTER }; /* the instant */
 void dm_world_create(struct dm_world *w, enum dm_outcome outcome);
 void dm_world_remove(struct dm_world *w, uint32_t copy);
+/* This copy and all older ones cannot be read any more; the newest: none can. */
+void dm_world_lose(struct dm_world *w, uint32_t copy);
 void dm_world_compact(struct dm_world *w, uint32_t copy, uint64_t piece);
 void dm_world_monitor(struct dm_world *w);
 void dm_world_open(struct dm_world *w, uint32_t copy);
