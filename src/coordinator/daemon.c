@@ -14,8 +14,6 @@
 
 #define LOCK_NAME "umbrad.lock"
 
-extern char **environ;
-
 static bool at_work(const struct umbra_engine *e)
 {
 	_cleanup_close_ int fd =

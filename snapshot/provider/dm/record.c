@@ -30,30 +30,29 @@ int umbra_dm_record_origin(struct umbra_member *m, const struct umbra_protected 
 	return 0;
 }
 
-/* A record has to fit: notes are the only part that can be long, and the catalog has them too. */
-static char *text_of(const struct umbra_member *m)
+/* A record has to fit: notes are the only part that can be long, and the catalog has them too.
+ * Returns how long it is, which may be more than room. */
+static size_t dump(const struct umbra_member *m, char *out, size_t room)
 {
+	const size_t flags = JSON_COMPACT | JSON_SORT_KEYS;
 	_cleanup_json_ json_t *doc = umbra_member_record_doc(m);
-	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	json_t *notes = json_object_get(doc, "notes");
+	size_t len;
 
-	while (text && strlen(text) > UMBRA_POOL_RECORD_SIZE - HEAD && json_array_size(notes)) {
-		free(text);
+	while ((len = json_dumpb(doc, out, room, flags)) > room && json_array_size(notes) > 0)
 		json_array_remove(notes, json_array_size(notes) - 1);
-		text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
-	}
-	return text;
+	return len;
 }
 
 int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *pool,
 			  const struct umbra_member *m, struct umbra_error *err)
 {
 	const struct umbra_pool_copy *copy = &pool->copies[umbra_pool_find(pool, &m->shadow->id)];
-	_cleanup_free_ char *text = text_of(m), *slot = calloc(1, UMBRA_POOL_RECORD_SIZE);
-	size_t len = text ? strlen(text) : 0;
+	_cleanup_free_ char *slot = calloc(1, UMBRA_POOL_RECORD_SIZE);
+	size_t len = slot ? dump(m, slot + HEAD, UMBRA_POOL_RECORD_SIZE - HEAD) : 0;
 	int r;
 
-	if (!text || !slot)
+	if (len == 0)
 		return umbra_oom(err);
 	if (len > UMBRA_POOL_RECORD_SIZE - HEAD)
 		return umbra_fail(
@@ -62,8 +61,7 @@ int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *po
 			"comment would help",
 			m->shadow->id.s, len);
 	umbra_put_le32(slot, (uint32_t)len);
-	umbra_put_le32(slot + 4, (uint32_t)crc32(0, (const Bytef *)text, (uInt)len));
-	memcpy(slot + HEAD, text, len);
+	umbra_put_le32(slot + 4, (uint32_t)crc32(0, (const Bytef *)slot + HEAD, (uInt)len));
 	r = umbra_area_write(p->area, umbra_pool_record_at(copy), slot, UMBRA_POOL_RECORD_SIZE,
 			     err);
 	return r < 0 ? r : umbra_area_flush(p->area, err);

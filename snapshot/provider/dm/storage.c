@@ -112,13 +112,13 @@ static uint64_t used_segments(const struct umbra_protected *p, struct umbra_erro
 static json_t *report(const struct umbra_protected *p, const char *path)
 {
 	const struct umbra_pool_geometry *g = &p->pool->geometry;
-	uint64_t segment = (uint64_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
+	json_int_t segment = (json_int_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
+	json_int_t used = (json_int_t)used_segments(p, NULL);
 	uint32_t copies = visible(p->pool);
 	json_t *doc;
 
 	doc = json_pack("{s:s,s:I,s:I,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
-			(json_int_t)(segment * g->segments), "used",
-			(json_int_t)(segment * used_segments(p, NULL)), "copies", (int)copies,
+			segment * g->segments, "used", segment * used, "copies", (int)copies,
 			"state", p->in ? "active" : "idle");
 	if (!doc || umbra_doc_set_path(doc, "volume", path) < 0 ||
 	    umbra_doc_set_path(doc, "place", umbra_area_place(p->area)) < 0) {
