@@ -87,13 +87,11 @@ struct umbra_dm_store_shape umbra_pool_store_shape(const struct umbra_pool *pool
 
 static int set_text(char out[UMBRA_POOL_TEXT_MAX], const char *text, struct umbra_error *err)
 {
-	const size_t len = strlen(text);
-
-	if (len >= UMBRA_POOL_TEXT_MAX)
+	if (strlen(text) >= UMBRA_POOL_TEXT_MAX)
 		return umbra_fail(err, UMBRA_E_INTERNAL, EINVAL,
 				  "what a diff area is to record is too long: '%s'", text);
-	memset(out + len, 0, UMBRA_POOL_TEXT_MAX - len);
-	memcpy(out, text, len);
+	memset(out, 0, UMBRA_POOL_TEXT_MAX);
+	snprintf(out, UMBRA_POOL_TEXT_MAX, "%s", text);
 	return 0;
 }
 
