@@ -56,8 +56,10 @@ void dm_lab_end(void)
 	dir = strdup(lab_path("%s", ""));
 	if (!lab_close())
 		return;
+	close_range(STDERR_FILENO + 1, ~0U, 0); /* what a test that failed still has open */
 	cmd = umbra_asprintf("{ for d in $(dmsetup ls | cut -f1); do dmsetup resume $d; done; "
 			     "for m in '%s'/*/; do umount -l $m; done; "
+			     "dmsetup remove_all --force; losetup -D; "
 			     "dmsetup remove_all --force; losetup -D; } >/dev/null 2>&1; "
 			     "cd / && rm -rf --one-file-system '%s'",
 			     dir, dir);

@@ -34,8 +34,9 @@ struct umbra_area_request {
 
 /*
  * Makes a place for an area, with an id of its own and whatever content. NO_SPACE: less is free
- * than the volume may spare. UNSUPPORTED: the filesystem cannot have one inside (btrfs), a place
- * on the protected volume itself. EXISTS: a device with something on it, or in use.
+ * than the volume may spare. UNSUPPORTED: a filesystem that cannot have one (place.h), a place that
+ * is on the protected volume itself at last. EXISTS, BUSY: a device with something on it, or in
+ * use.
  */
 int umbra_area_create(const struct umbra_area_request *request, struct umbra_area **out,
 		      struct umbra_error *err);

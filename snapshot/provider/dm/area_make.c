@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "snapshot/provider/dm/area_parts.h"
+#include "snapshot/provider/dm/place.h"
 
 #define SHARE 10 /* of the volume: one part in so many */
 #define SPARE                                                                                      \
@@ -46,48 +47,55 @@ static int usual_size(int dir, const char *place, uint64_t *out, struct umbra_er
 	return bytes < UMBRA_AREA_MIN ? too_small(bytes, place, err) : 0;
 }
 
+/* As much as was asked for. What is reserved for root (tune2fs -m) is not for us. */
+static int wanted_size(uint64_t bytes, int dir, const char *place, struct umbra_error *err)
+{
+	struct statvfs fs;
+	uint64_t room;
+
+	if (bytes < UMBRA_AREA_MIN)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "a diff area has at least %llu MiB",
+				  UMBRA_AREA_MIN >> 20);
+	if (fstatvfs(dir, &fs) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", place);
+	room = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (bytes <= room)
+		return 0;
+	return umbra_fail(err, UMBRA_E_NO_SPACE, ENOSPC,
+			  "there is no room for a diff area of %llu MiB in '%s', which has %llu: "
+			  "delete something, or ask for a smaller one with 'umbra storage add "
+			  "--size'",
+			  (unsigned long long)bytes >> 20, place, (unsigned long long)room >> 20);
+}
+
 static int size_of(const struct umbra_area_request *request, int dir, const char *place,
 		   uint64_t *out, struct umbra_error *err)
 {
-	int r = 0;
+	int r;
 
 	*out = request->bytes;
-	if (request->bytes == 0)
-		r = usual_size(dir, place, out, err);
-	else if (request->bytes < UMBRA_AREA_MIN)
-		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "a diff area has at least %llu MiB",
-				  UMBRA_AREA_MIN >> 20);
+	r = *out ? wanted_size(*out, dir, place, err) : usual_size(dir, place, out, err);
 	*out = round_down(*out);
 	return r;
 }
 
 /* --- inside the volume --- */
 
-static int check_inside(const struct umbra_volume *v, struct umbra_error *err)
-{
-	if (strcmp(v->fstype, "btrfs") != 0)
-		return 0;
-	return umbra_fail(
-		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-		"btrfs moves its files' blocks, so '%s' cannot have its diff area inside: "
-		"put it elsewhere with 'umbra storage add --at'",
-		v->mount);
-}
-
 static int make_inside(const struct umbra_area_request *request, struct umbra_area *a,
 		       struct umbra_error *err)
 {
 	_cleanup_close_ int top = -1;
-	int r = check_inside(request->volume, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	a->place =
 		umbra_asprintf("%s/" UMBRA_AREA_DIR "/" UMBRA_AREA_NAME,
 			       strcmp(request->volume->mount, "/") ? request->volume->mount : "");
 	if (!a->place)
 		return umbra_oom(err);
 	top = umbra_open_real(request->volume->mount, O_RDONLY | O_DIRECTORY);
+	r = top < 0 ? 0 : umbra_place_filesystem(top, request->volume->mount, err);
+	if (r < 0)
+		return r;
 	a->dir = top < 0 ? top : umbra_open_dir_make(top, UMBRA_AREA_DIR, 0700);
 	if (a->dir < 0)
 		return umbra_fail_errno(err, a->dir, "cannot make '%s'", a->place);
@@ -102,8 +110,8 @@ static int make_inside(const struct umbra_area_request *request, struct umbra_ar
 	if (r < 0)
 		return r;
 	a->file = umbra_fixed_make(a->dir, a->bytes, err);
-	return a->file < 0 ? a->file
-			   : umbra_fixed_extents(a->file, &a->extents, &a->n_extents, err);
+	r = a->file < 0 ? a->file : umbra_place_file(a->file, request->volume->mount, err);
+	return r < 0 ? r : umbra_fixed_extents(a->file, &a->extents, &a->n_extents, err);
 }
 
 /* --- elsewhere --- */
@@ -124,6 +132,22 @@ static int open_again(int fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+/* dev: what the place is on. */
+static int check_elsewhere(const struct umbra_area_request *request, dev_t dev,
+			   struct umbra_error *err)
+{
+	int r = umbra_place_lies_on(dev, request->origin);
+
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot tell what '%s' is on", request->place);
+	if (r == 0)
+		return 0;
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EINVAL,
+			  "'%s' is on the volume that it would protect: without --at umbra keeps "
+			  "the diff area inside in a way that works",
+			  request->place);
+}
+
 static int make_file(const struct umbra_area_request *request, struct umbra_area *a,
 		     struct umbra_error *err)
 {
@@ -136,11 +160,13 @@ static int make_file(const struct umbra_area_request *request, struct umbra_area
 	a->dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
 	if (a->dir < 0)
 		return umbra_fail_errno(err, a->dir, "cannot open '%s'", parent);
-	if (fstat(a->dir, &st) == 0 && st.st_dev == request->origin)
-		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EINVAL,
-				  "'%s' is on the volume that it would protect: without --at umbra "
-				  "keeps the diff area inside in a way that works",
-				  request->place);
+	if (fstat(a->dir, &st) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", parent);
+	r = check_elsewhere(request, st.st_dev, err);
+	if (r == 0)
+		r = umbra_place_filesystem(a->dir, request->place, err);
+	if (r < 0)
+		return r;
 	r = size_of(request, a->dir, parent, &a->bytes, err);
 	if (r < 0)
 		return r;
@@ -153,35 +179,38 @@ static int make_file(const struct umbra_area_request *request, struct umbra_area
 			 : 0;
 }
 
-/* What is on a device already, by blkid; NULL: nothing that it knows. The caller frees. */
-static char *signature(const char *path)
+/* Is something on a device already? EXISTS with what blkid takes it for. */
+static int check_signature(const char *path, struct umbra_error *err)
 {
 	blkid_probe probe = blkid_new_probe_from_filename(path);
-	const char *type = NULL;
-	char *out = NULL;
+	const char *type = "something";
+	int r = 1; /* nothing */
 
-	if (!probe)
-		return NULL;
-	blkid_probe_enable_partitions(probe, 1);
-	if (blkid_do_safeprobe(probe) == 0 &&
-	    (blkid_probe_lookup_value(probe, "TYPE", &type, NULL) == 0 ||
-	     blkid_probe_lookup_value(probe, "PTTYPE", &type, NULL) == 0))
-		out = strdup(type);
+	if (probe) {
+		blkid_probe_enable_partitions(probe, 1);
+		r = blkid_do_safeprobe(probe); /* negative: several things, or unreadable */
+		if (r == 0 && blkid_probe_lookup_value(probe, "TYPE", &type, NULL) < 0)
+			blkid_probe_lookup_value(probe, "PTTYPE", &type, NULL);
+	}
+	if (r != 1)
+		umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+			   "there is %s on '%s' already: --force gives it up for a diff area", type,
+			   path);
 	blkid_free_probe(probe);
-	return out;
+	return r == 1 ? 0 : -EEXIST;
 }
 
-static int make_device(const struct umbra_area_request *request, struct umbra_area *a,
+static int make_device(const struct umbra_area_request *request, dev_t dev, struct umbra_area *a,
 		       struct umbra_error *err)
 {
-	_cleanup_free_ char *what = signature(request->place);
 	_cleanup_close_ int alone = -1;
 	uint64_t bytes;
+	int r = check_elsewhere(request, dev, err);
 
-	if (what && !request->force)
-		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
-				  "there is a %s on '%s': --force gives it up for a diff area",
-				  what, request->place);
+	if (r == 0 && !request->force)
+		r = check_signature(request->place, err);
+	if (r < 0)
+		return r;
 	/* Nobody has it mounted or mapped. As long as we have it so, our own device could not. */
 	alone = open(request->place, O_RDWR | O_EXCL | O_CLOEXEC);
 	if (alone < 0)
@@ -217,7 +246,7 @@ int umbra_area_create(const struct umbra_area_request *request, struct umbra_are
 		return umbra_oom(err);
 	} else if (stat(request->place, &st) == 0 && S_ISBLK(st.st_mode)) {
 		a->kind = UMBRA_AREA_DEVICE;
-		r = make_device(request, a, err);
+		r = make_device(request, st.st_rdev, a, err);
 	} else {
 		a->kind = UMBRA_AREA_FILE;
 		r = make_file(request, a, err);
@@ -231,9 +260,16 @@ int umbra_area_publish(struct umbra_area *a, struct umbra_error *err)
 {
 	const char *slash = strrchr(a->place, '/');
 
+	int r;
+
 	if (a->file < 0)
 		return 0;
-	return umbra_fixed_publish(a->file, a->dir, slash + 1, a->kind == UMBRA_AREA_INSIDE, err);
+	r = umbra_fixed_publish(a->file, a->dir, slash + 1, a->kind == UMBRA_AREA_INSIDE, err);
+	if (r < 0)
+		return r;
+	a->file = umbra_close(a->file);
+	a->dir = umbra_close(a->dir);
+	return 0;
 }
 
 /* --- finding --- */

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/provider/dm/place.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/util.h"
+
+#define DEPTH_MAX 32 /* of devices on each other */
+
+int umbra_place_filesystem(int dirfd, const char *place, struct umbra_error *err)
+{
+	struct statfs fs;
+
+	if (fstatfs(dirfd, &fs) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at the filesystem of '%s'", place);
+	if (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC)
+		return 0;
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			  "'%s' is on a filesystem that does not leave a file's blocks where they "
+			  "are: a diff area needs a file on ext4 or XFS, or a block device of its "
+			  "own ('umbra storage add --at')",
+			  place);
+}
+
+int umbra_place_file(int fd, const char *place, struct umbra_error *err)
+{
+	struct fsxattr attr;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attr) < 0 || !(attr.fsx_xflags & FS_XFLAG_REALTIME))
+		return 0;
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			  "XFS puts new files of '%s' on its realtime device, which a diff area "
+			  "cannot be on: run 'xfs_io -c \"chattr -t\"' on that directory",
+			  place);
+}
+
+static int walk(dev_t dev, dev_t below, int depth);
+
+static int open_sys(dev_t dev)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The device that a directory of sysfs is about. -ENOENT: none. */
+static int dev_of(int dir, const char *file, dev_t *out)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned int maj, min;
+	int r = umbra_read_file(dir, file, 4096, &text, NULL);
+
+	if (r < 0)
+		return r;
+	if (sscanf(text, "%u:%u", &maj, &min) != 2)
+		return -EBADMSG;
+	*out = makedev(maj, min);
+	return 0;
+}
+
+static int walk_partition(int sys, dev_t below, int depth)
+{
+	dev_t disk;
+	int r;
+
+	if (faccessat(sys, "partition", F_OK, 0) < 0)
+		return 0;
+	r = dev_of(sys, "../dev", &disk);
+	return r < 0 ? r : walk(disk, below, depth);
+}
+
+static int walk_loop(int sys, dev_t below, int depth)
+{
+	_cleanup_free_ char *path = NULL;
+	struct stat st;
+	int r = umbra_read_file(sys, "loop/backing_file", PATH_MAX, &path, NULL);
+
+	if (r < 0)
+		return 0; /* not a loop device */
+	path[strcspn(path, "\n")] = '\0';
+	if (stat(path, &st) < 0)
+		return 0; /* deleted, or of another mount namespace */
+	return walk(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, below, depth);
+}
+
+static int walk_slaves(int sys, dev_t below, int depth)
+{
+	_cleanup_close_ int fd = openat(sys, "slaves", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_dir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	char name[NAME_MAX + sizeof("/dev")];
+	struct dirent *e;
+	dev_t dev;
+	int r = 0;
+
+	if (!d)
+		return 0;
+	fd = -1; /* d has it */
+	while (r == 0 && (e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof(name), "%s/dev", e->d_name);
+		r = dev_of(dirfd(d), name, &dev);
+		if (r == 0)
+			r = walk(dev, below, depth);
+	}
+	return r;
+}
+
+static int walk(dev_t dev, dev_t below, int depth)
+{
+	_cleanup_close_ int sys = -1;
+	int r;
+
+	if (dev == below)
+		return 1;
+	if (depth == 0)
+		return -ELOOP;
+	sys = open_sys(dev);
+	if (sys < 0)
+		return sys == -ENOENT ? 0 : sys; /* not a block device */
+	r = walk_partition(sys, below, depth - 1);
+	if (r == 0)
+		r = walk_loop(sys, below, depth - 1);
+	if (r == 0)
+		r = walk_slaves(sys, below, depth - 1);
+	return r;
+}
+
+int umbra_place_lies_on(dev_t dev, dev_t below)
+{
+	return walk(dev, below, DEPTH_MAX);
+}
