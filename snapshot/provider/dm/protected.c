@@ -120,7 +120,7 @@ static int read_slot(const struct umbra_protected *p, uint64_t at, void **out, s
 	return 0;
 }
 
-static int write_slots(const struct umbra_protected *p, const struct umbra_pool *pool,
+static int write_slots(struct umbra_protected *p, const struct umbra_pool *pool,
 		       struct umbra_error *err)
 {
 	static const uint64_t slots[] = {UMBRA_POOL_SLOT_A, UMBRA_POOL_SLOT_B};
@@ -128,6 +128,10 @@ static int write_slots(const struct umbra_protected *p, const struct umbra_pool 
 	size_t len, i;
 	int r = umbra_pool_encode(pool, &data, &len, err);
 
+	if (r == 0 && !p->flushed)
+		r = umbra_area_flush(p->area, err);
+	if (r == 0)
+		p->flushed = true;
 	for (i = 0; r == 0 && i < UMBRA_ARRAY_SIZE(slots); i++) {
 		r = umbra_area_write(p->area, slots[i], data, len, err);
 		if (r == 0)

@@ -24,6 +24,7 @@ struct umbra_protected {
 	struct umbra_layer layer;
 	struct umbra_kernel kernel; /* valid while in */
 	bool in;                    /* slid in */
+	bool flushed;               /* what an earlier process wrote is durable (pool_disk.h) */
 	int run_dir;                /* /run/umbra/dm */
 	int lock_fd;
 };

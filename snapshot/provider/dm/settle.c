@@ -163,6 +163,21 @@ static int judge(struct umbra_protected *p, struct umbra_error *err)
 			err);
 }
 
+/* Who was killed between the pool and the device, either way round, left one of them short. */
+static int align_grant(struct umbra_protected *p, struct umbra_error *err)
+{
+	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
+	uint64_t chunks;
+	int r;
+
+	if (!live)
+		return 0;
+	r = umbra_store_device_granted(&p->kernel, p->pool, live->number, &chunks, err);
+	if (r < 0 || chunks == (uint64_t)live->segments.n * p->pool->geometry.segment_chunks)
+		return r;
+	return umbra_store_device_grant(&p->kernel, p->pool, live, err);
+}
+
 int umbra_protected_settle(struct umbra_protected *p, struct umbra_error *err)
 {
 	struct umbra_pool_copy *copy = newest(p);
@@ -174,6 +189,8 @@ int umbra_protected_settle(struct umbra_protected *p, struct umbra_error *err)
 		r = judge(p, err);
 	if (r == 0 && p->in)
 		r = seal_followed(p, err);
+	if (r == 0 && p->in)
+		r = align_grant(p, err);
 	if (r == 0 && p->in)
 		r = umbra_view_devices_settle(p, err);
 	if (r == 0 && !umbra_pool_needed(p->pool))

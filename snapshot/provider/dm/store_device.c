@@ -320,6 +320,27 @@ int umbra_store_device_state(const struct umbra_kernel *k, uint64_t store,
 	return r < 0 ? r : parse_status(&status, out, used, UMBRA_DM_CHUNK_SECTORS);
 }
 
+int umbra_store_device_granted(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			       uint64_t store, uint64_t *chunks, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	struct umbra_device_name name;
+	unsigned int maj, min;
+	uint64_t sum = 0;
+	size_t i;
+	int r;
+
+	name_of(k, "cow", store, &name);
+	r = umbra_dm_table(umbra_dm_named(name.name), UMBRA_DM_LIVE, &table, err);
+	for (i = 0; r == 0 && i < table.n; i++)
+		if (sscanf(table.v[i].params, "%u:%u", &maj, &min) == 2 &&
+		    makedev(maj, min) == k->pool)
+			sum += table.v[i].length;
+	if (r == 0)
+		*chunks = sum / pool->geometry.chunk_sectors;
+	return r;
+}
+
 int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_t *out,
 			      struct umbra_error *err)
 {

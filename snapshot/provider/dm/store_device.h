@@ -37,6 +37,11 @@ enum umbra_store_state {
 int umbra_store_device_state(const struct umbra_kernel *k, uint64_t store,
 			     enum umbra_store_state *out, uint64_t *used, struct umbra_error *err);
 
+/* How many chunks the device was given, which may be more or fewer than the pool says after a kill.
+ * -ENXIO: there is no device. */
+int umbra_store_device_granted(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			       uint64_t store, uint64_t *chunks, struct umbra_error *err);
+
 /* The number of snap<S>. */
 int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_t *out,
 			      struct umbra_error *err);
