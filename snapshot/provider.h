@@ -34,6 +34,7 @@
 
 #include <stdint.h>
 
+#include "snapshot/revert.h"
 #include "snapshot/root.h"
 #include "snapshot/set.h"
 #include "snapshot/storage.h"
@@ -45,7 +46,7 @@
 /* How far long work has come. */
 struct umbra_progress {
 	uint64_t files, files_total; /* total 0: not known */
-	uint64_t bytes;
+	uint64_t bytes, bytes_total; /* as files_total */
 };
 
 /* Progress goes out and a wish to stop comes in here. */
@@ -145,6 +146,8 @@ struct umbra_provider {
 
 	/* Of a provider with diff areas; else NULL. */
 	const struct umbra_storage_ops *storage;
+	/* Of a provider that can make a whole volume what it was; else NULL. */
+	const struct umbra_revert_ops *revert;
 };
 
 /* All providers, in the order of the list in meson.build; n is set. */

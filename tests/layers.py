@@ -14,7 +14,7 @@ BOXES = [
     ("common", r"src/common/", []),
     ("writer", r"src/writer/", ["common"]),
     ("sys", r"snapshot/sys/", ["common"]),
-    ("provider contract", r"snapshot/(provider|root|set|storage|volume)\.h", ["sys", "common"]),
+    ("provider contract", r"snapshot/(provider|revert|root|set|storage|volume)\.h", ["sys", "common"]),
     ("provider", r"snapshot/provider/", ["provider contract", "sys", "common"]),
     ("snapshot", r"snapshot/[^/]*$", ["provider contract", "sys", "common"]),
     ("coordinator client", r"src/coordinator/client\.h",

@@ -146,6 +146,27 @@ static int write_out(const struct umbra_member *m, struct umbra_error *err)
 		       : 0;
 }
 
+/* A copy of what is half one copy and half another would be of use to nobody. */
+static int refuse_reverting(const struct umbra_protected *p, const struct umbra_member *m,
+			    struct umbra_error *err)
+{
+	const struct umbra_pool_copy *to = umbra_pool_reverting(p->pool);
+
+	if (!to)
+		return 0;
+	if (to->state == UMBRA_POOL_LOST)
+		return umbra_fail(
+			err, UMBRA_E_BUSY, EBUSY,
+			"'%s' was reverted only in part to shadow copy '%s', which is lost: "
+			"restore the volume from elsewhere, and then delete that copy's set",
+			m->volume->mount, to->id.s);
+	return umbra_fail(
+		err, UMBRA_E_BUSY, EBUSY,
+		"'%s' was reverted only in part to shadow copy '%s': unmount it, and 'umbra "
+		"revert' goes on",
+		m->volume->mount, to->id.s);
+}
+
 int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
 {
 	_cleanup_(umbra_cleanup_work) struct work *w = calloc(1, sizeof(*w));
@@ -157,6 +178,8 @@ int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
 	w->control = -1;
 	w->id = m->shadow->id;
 	r = umbra_dm_protect(m, &w->p, err);
+	if (r == 0)
+		r = refuse_reverting(w->p, m, err);
 	if (r == 0)
 		r = umbra_dm_record_origin(m, w->p, err);
 	if (r == 0)

@@ -43,6 +43,9 @@ int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *po
 int umbra_dm_record_read(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
 			 json_t **out, struct umbra_error *err);
 
+/* revert.c */
+extern const struct umbra_revert_ops umbra_dm_revert_ops;
+
 /* storage.c */
 extern const struct umbra_storage_ops umbra_dm_storage;
 /* The volume's diff area; where there is none yet one is made in the volume. */

@@ -95,4 +95,5 @@ const struct umbra_provider umbra_provider_dm = {
 	.scan = umbra_dm_scan,
 	.discard = umbra_dm_discard,
 	.storage = &umbra_dm_storage,
+	.revert = &umbra_dm_revert_ops,
 };

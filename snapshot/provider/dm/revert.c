@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A volume goes back to a copy. The lock is held in pieces, so that copies can be read meanwhile
+ * and umbrad looks after the area; each piece first makes sure that nothing it writes comes to the
+ * wall.
+ */
+#include "snapshot/revert.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "common/fault.h"
+#include "snapshot/provider/dm/look_after.h"
+#include "snapshot/provider/dm/revert_parts.h"
+#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/sys/mounted.h"
+
+#define PIECE_US     500000
+#define PIECE_CHUNKS 4096
+
+static struct umbra_dm_revert *free_revert(struct umbra_dm_revert *v)
+{
+	if (v) {
+		umbra_close(v->view);
+		umbra_close(v->below);
+		umbra_close(v->origin);
+		umbra_root_close(v->root);
+		umbra_exceptions_finish(&v->chunks);
+		free(v->was);
+		free(v->is);
+		free(v);
+	}
+	return NULL;
+}
+UMBRA_DEFINE_CLEANUP(struct umbra_dm_revert *, revert, free_revert)
+
+static struct umbra_dm_revert *new_revert(const struct umbra_revert_request *q)
+{
+	const size_t bytes = (size_t)UMBRA_DM_REVERT_RUN * UMBRA_DM_CHUNK_SECTORS * UMBRA_DM_SECTOR;
+	struct umbra_dm_revert *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->view = v->origin = v->below = -1;
+	v->state_fd = q->state_fd;
+	v->shadow = q->shadow->id;
+	v->watch = q->watch;
+	if (posix_memalign(&v->was, UMBRA_AREA_BLOCK, bytes) != 0 ||
+	    posix_memalign(&v->is, UMBRA_AREA_BLOCK, bytes) != 0)
+		return free_revert(v);
+	return v;
+}
+
+/* --- what there is --- */
+
+/* The copy's index in the pool, if it can be read. */
+static int find_copy(const struct umbra_protected *p, const struct umbra_id *id, uint32_t *out,
+		     struct umbra_error *err)
+{
+	uint32_t i = umbra_pool_find(p->pool, id);
+	enum umbra_pool_state state;
+
+	if (i == p->pool->n_copies)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "shadow copy '%s' is not in the diff area any more", id->s);
+	state = p->pool->copies[i].state;
+	if (state == UMBRA_POOL_LOST || (state == UMBRA_POOL_KEPT && !p->in))
+		return umbra_fail(err, UMBRA_E_DAMAGED, EIO,
+				  "shadow copy '%s' is lost: its diff area was full, or the volume "
+				  "was written without umbra; 'umbra delete' forgets it",
+				  id->s);
+	if (state != UMBRA_POOL_KEPT)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "shadow copy '%s' was deleted, or never finished", id->s);
+	*out = i;
+	return 0;
+}
+
+static size_t count_newer(const struct umbra_protected *p, uint32_t copy)
+{
+	size_t n = 0;
+	uint32_t i;
+
+	for (i = copy + 1; i < p->pool->n_copies; i++)
+		n += p->pool->copies[i].state == UMBRA_POOL_KEPT;
+	return n;
+}
+
+static int open_locked(const struct umbra_dm_revert *v, struct umbra_protected **p, uint32_t *copy,
+		       struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *opened = NULL;
+	int r = umbra_protected_open_area(v->state_fd, v->area.s, UMBRA_PROTECTED_WAIT_MS, &opened,
+					  err);
+
+	if (r == 0)
+		r = find_copy(opened, &v->shadow, copy, err);
+	if (r == 0)
+		*p = TAKE_PTR(opened);
+	return r;
+}
+
+/* What comes back must still have the area's file where the area is. */
+static int check_area(const struct umbra_dm_revert *v, const struct umbra_protected *p,
+		      struct umbra_error *err)
+{
+	struct umbra_error why = {0};
+	int r = umbra_area_is_in(p->area, v->root->fd, &why);
+
+	if (r != -EBADMSG && r != -ENOENT)
+		return r < 0 ? umbra_fail(err, why.code, r, "%s", why.text) : 0;
+	return umbra_fail(
+		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+		"in shadow copy '%s' the diff area '%s' does not lie where it lies now (it was "
+		"resized since), and going back would lose it with all copies: 'umbra "
+		"restore' brings back files",
+		v->shadow.s, umbra_area_place(p->area));
+}
+
+/* --- room --- */
+
+static int list_newer(struct umbra_revert_request *q, const struct umbra_protected *p,
+		      uint32_t copy)
+{
+	uint32_t i;
+
+	free(q->newer);
+	q->n_newer = 0;
+	q->newer = calloc(p->pool->n_copies + 1, sizeof(*q->newer));
+	if (!q->newer)
+		return -ENOMEM;
+	for (i = copy + 1; i < p->pool->n_copies; i++)
+		if (p->pool->copies[i].state == UMBRA_POOL_KEPT)
+			q->newer[q->n_newer++] = p->pool->copies[i].id;
+	return 0;
+}
+
+static int no_room(struct umbra_revert_request *q, const struct umbra_dm_revert *v,
+		   const struct umbra_protected *p, uint32_t copy, uint64_t need,
+		   struct umbra_error *err)
+{
+	if (list_newer(q, p, copy) < 0)
+		return umbra_oom(err);
+	return umbra_fail(
+		err, UMBRA_E_NO_SPACE, ENOSPC,
+		"the diff area of '%s' has no room for the %llu MiB that its %zu newer shadow "
+		"copies need to stay what they are: %smake it larger ('umbra storage resize'), "
+		"or give the newer copies up with --force",
+		q->shadow->path, (unsigned long long)(need * v->chunk_bytes >> 20) + 1, q->n_newer,
+		copy > 0 ? "delete copies older than the one to go back to, " : "");
+}
+
+/* Nothing has to be kept where there are no newer copies. */
+static int check_room(struct umbra_revert_request *q, struct umbra_dm_revert *v,
+		      const struct umbra_protected *p, uint32_t copy, struct umbra_error *err)
+{
+	uint64_t spare = umbra_dm_low_water(p->pool), need;
+	int r = umbra_dm_revert_plan(v, p, copy, err);
+
+	if (r < 0 || count_newer(p, copy) == 0)
+		return r;
+	need = umbra_dm_revert_need(v);
+	r = need == 0 ? 1 : umbra_dm_revert_fits(p, need, spare, err);
+	if (r == 0) { /* perhaps not all of it has really changed */
+		r = umbra_dm_revert_count(v, p->area, &need, err);
+		if (r == 0)
+			r = need == 0 ? 1 : umbra_dm_revert_fits(p, need, spare, err);
+	}
+	if (r < 0)
+		return r;
+	return r == 0 ? no_room(q, v, p, copy, need, err) : 0;
+}
+
+/* --- taking the volume --- */
+
+static int refuse_mounted(const struct umbra_revert_request *q, dev_t origin, bool *mounted,
+			  struct umbra_error *err)
+{
+	_cleanup_free_ char *place = NULL;
+	int r = umbra_mounted_at(origin, &place, err);
+
+	if (r < 0)
+		return r;
+	*mounted = place != NULL;
+	if (!place || q->unmount)
+		return 0;
+	return umbra_fail(
+		err, UMBRA_E_BUSY, EBUSY,
+		"'%s' is mounted at '%s': unmount it, or say --unmount, which does that if "
+		"nobody uses it",
+		q->shadow->path, place);
+}
+
+static int take_origin(struct umbra_dm_revert *v, const struct umbra_revert_request *q,
+		       dev_t origin, struct umbra_error *err)
+{
+	struct umbra_error why = {0};
+	int fd, r = q->unmount ? umbra_unmount(origin, err) : 0;
+
+	if (r < 0)
+		return r;
+	fd = umbra_dm_open(origin, O_RDWR | O_EXCL | O_DIRECT, &why);
+	if (fd == -EBUSY)
+		return umbra_fail(
+			err, UMBRA_E_BUSY, EBUSY,
+			"'%s' is in use: mounted for other processes, by another device, or "
+			"reverted by another umbra ('lsblk', 'lsns -t mnt')",
+			q->shadow->path);
+	if (fd < 0)
+		return umbra_fail(err, why.code, fd, "%s", why.text);
+	umbra_close(v->origin);
+	v->origin = fd;
+	/* What anybody has read before must not be read again. */
+	return ioctl(fd, BLKFLSBUF) < 0
+		       ? umbra_fail_errno(err, errno, "cannot write out '%s'", q->shadow->path)
+		       : 0;
+}
+
+static int open_copy(struct umbra_dm_revert *v, struct umbra_protected *p, struct umbra_error *err)
+{
+	dev_t dev;
+	int r = umbra_view_device_make(p, &v->shadow, &dev, err);
+
+	if (r == 0)
+		r = v->view = umbra_dm_open(dev, O_RDONLY | O_DIRECT, err);
+	if (r >= 0) /* only to look, and to be mounted until it is taken */
+		r = v->origin = umbra_dm_open(p->layer.origin, O_RDONLY | O_DIRECT, err);
+	v->volume_bytes = p->kernel.sectors * UMBRA_DM_SECTOR;
+	v->chunk_bytes = (size_t)p->pool->geometry.chunk_sectors * UMBRA_DM_SECTOR;
+	return r < 0 ? r : 0;
+}
+
+static int mark(struct umbra_protected *p, const struct umbra_id *id, struct umbra_error *err)
+{
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	int r = umbra_protected_begin(p, &next, err);
+
+	if (r == 0)
+		r = umbra_pool_revert(next, id, err);
+	return r < 0 ? r : umbra_protected_write(p, &next, err);
+}
+
+/* All that can be in the way, before anything is changed. */
+static int look_at(struct umbra_dm_revert *v, struct umbra_revert_request *q, bool *mounted,
+		   struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	uint32_t copy;
+	int r = umbra_dm_find(q->state_fd, q->shadow, &p, err);
+
+	if (r < 0)
+		return r;
+	v->area = p->kernel.area;
+	r = find_copy(p, &v->shadow, &copy, err);
+	return r < 0 ? r : refuse_mounted(q, p->layer.origin, mounted, err);
+}
+
+static int take(struct umbra_dm_revert *v, struct umbra_revert_request *q, bool mounted,
+		struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	const struct umbra_pool_copy *before;
+	uint32_t copy;
+	int r = open_locked(v, &p, &copy, err);
+
+	if (r == 0)
+		r = check_area(v, p, err);
+	if (r == 0)
+		r = open_copy(v, p, err);
+	if (r == 0)
+		r = check_room(q, v, p, copy, err);
+	if (r == 0)
+		r = take_origin(v, q, p->layer.origin, err);
+	if (r == 0 && mounted) /* unmounting has written more */
+		r = check_room(q, v, p, copy, err);
+	if (r < 0)
+		return r;
+	if (count_newer(p, copy) == 0)
+		r = v->below = umbra_dm_open(p->kernel.real, O_RDWR | O_DIRECT, err);
+	if (r < 0)
+		return r;
+	before = umbra_pool_reverting(p->pool);
+	v->base.resumed = before != NULL;
+	r = mark(p, &v->shadow, err);
+	return r < 0 ? r : umbra_fault_fail("dm.revert-marked", err);
+}
+
+static int begin(struct umbra_revert_request *q, struct umbra_revert **out, struct umbra_error *err)
+{
+	_cleanup_(umbra_cleanup_revert) struct umbra_dm_revert *v = new_revert(q);
+	bool mounted;
+	int r;
+
+	if (!v)
+		return umbra_oom(err);
+	r = look_at(v, q, &mounted, err);
+	if (r == 0)
+		r = umbra_dm_open_shadow(q->state_fd, q->shadow, &v->root, err);
+	if (r == 0)
+		r = take(v, q, mounted, err);
+	if (r == 0)
+		*out = &TAKE_PTR(v)->base;
+	return r;
+}
+
+/* --- writing --- */
+
+static int tick(struct umbra_dm_revert *v, struct umbra_error *err)
+{
+	struct umbra_progress progress = {.bytes = v->next * v->chunk_bytes,
+					  .bytes_total = v->base.bytes_total};
+
+	return umbra_watch_tick(v->watch, &progress, err);
+}
+
+/* How many chunks the piece may write: as many as there is room for, which nobody takes while we
+ * have the lock. */
+static int secure_room(const struct umbra_dm_revert *v, struct umbra_protected *p, uint32_t copy,
+		       size_t *chunks, struct umbra_error *err)
+{
+	int r;
+
+	*chunks = PIECE_CHUNKS;
+	if (v->below >= 0 && count_newer(p, copy) > 0)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "a shadow copy of the volume was made meanwhile");
+	if (v->below >= 0)
+		return 0;
+	r = umbra_dm_grant_all(p, err);
+	if (r == 0)
+		r = umbra_dm_revert_fits(p, *chunks, 0, err);
+	while (r == 0 && *chunks > UMBRA_DM_REVERT_RUN) {
+		*chunks /= 2;
+		r = umbra_dm_revert_fits(p, *chunks, 0, err);
+	}
+	if (r == 0)
+		return umbra_fail(err, UMBRA_E_NO_SPACE, ENOSPC,
+				  "the diff area has no room any more for what newer copies need: "
+				  "delete older ones, or give the newer ones up with --force");
+	return r < 0 ? r : 0;
+}
+
+static int piece(struct umbra_dm_revert *v, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	const int64_t until = umbra_now_us() + PIECE_US;
+	const size_t first = v->next;
+	size_t chunks;
+	uint32_t copy;
+	int r = open_locked(v, &p, &copy, err);
+
+	if (r == 0)
+		r = secure_room(v, p, copy, &chunks, err);
+	while (r == 0 && v->next < v->chunks.n && v->next - first + UMBRA_DM_REVERT_RUN <= chunks &&
+	       umbra_now_us() < until) {
+		r = umbra_dm_revert_run(v, p->area, err);
+		if (r == 0)
+			r = tick(v, err);
+	}
+	return r < 0 ? r : umbra_fault_fail("dm.revert-piece", err);
+}
+
+/* Durable, also for who reads through the page cache. */
+static int flush(const struct umbra_dm_revert *v, struct umbra_error *err)
+{
+	int fd = v->below >= 0 ? v->below : v->origin;
+
+	if (fdatasync(fd) < 0 || ioctl(v->origin, BLKFLSBUF) < 0)
+		return umbra_fail_errno(err, errno, "cannot write out the volume");
+	return umbra_fault_fail("dm.revert-flushed", err);
+}
+
+static int run(struct umbra_revert *revert, struct umbra_error *err)
+{
+	struct umbra_dm_revert *v = (struct umbra_dm_revert *)revert;
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	uint32_t copy;
+	int r = 0;
+
+	while (r == 0 && v->next < v->chunks.n)
+		r = piece(v, err);
+	if (r == 0)
+		r = flush(v, err);
+	if (r == 0)
+		r = open_locked(v, &p, &copy, err);
+	if (r == 0)
+		r = mark(p, NULL, err);
+	return r < 0 ? r : umbra_fault_fail("dm.reverted", err);
+}
+
+static void end(struct umbra_revert *revert)
+{
+	free_revert((struct umbra_dm_revert *)revert);
+}
+
+/* --- others --- */
+
+static int on_device(int state_fd, const struct umbra_shadow *shadow, dev_t device,
+		     struct umbra_error *err)
+{
+	const char *area = umbra_doc_string(shadow->data, "area");
+	struct umbra_id found = {.s = ""};
+	int r = umbra_protected_area_of(state_fd, device, &found, err);
+
+	return r <= 0 ? r : area && strcmp(area, found.s) == 0;
+}
+
+struct look {
+	int (*fn)(void *arg, const struct umbra_id *shadow, bool lost);
+	void *arg;
+};
+
+static int look_one(struct umbra_protected *p, void *arg, struct umbra_error *err)
+{
+	const struct umbra_pool_copy *copy = umbra_pool_reverting(p->pool);
+	const struct look *look = arg;
+
+	(void)err;
+	return copy ? look->fn(look->arg, &copy->id, copy->state == UMBRA_POOL_LOST) : 0;
+}
+
+static int unfinished(int state_fd, int (*fn)(void *arg, const struct umbra_id *shadow, bool lost),
+		      void *arg, struct umbra_error *err)
+{
+	struct look look = {fn, arg};
+
+	return umbra_protected_each(state_fd, look_one, &look, err);
+}
+
+const struct umbra_revert_ops umbra_dm_revert_ops = {
+	.on_device = on_device,
+	.begin = begin,
+	.run = run,
+	.end = end,
+	.unfinished = unfinished,
+};
