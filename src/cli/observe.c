@@ -27,15 +27,18 @@ static int stop(struct umbra_observer *o)
 static void draw(struct umbra_observer *o, const char *phase, const struct umbra_progress *p)
 {
 	struct umbra_terminal *t = (struct umbra_terminal *)o;
-	char size[16];
+	char size[16], total[16];
 
 	umbra_text_size(p->bytes, size, sizeof(size));
+	umbra_text_size(p->bytes_total, total, sizeof(total));
 	if (p->files_total > 0)
 		fprintf(stderr, WIPE "%s: %llu of about %llu files, %s", phase,
 			(unsigned long long)p->files, (unsigned long long)p->files_total, size);
 	else if (p->files > 0)
 		fprintf(stderr, WIPE "%s: %llu files, %s", phase, (unsigned long long)p->files,
 			size);
+	else if (p->bytes_total > 0)
+		fprintf(stderr, WIPE "%s: %s of %s", phase, size, total);
 	else
 		fprintf(stderr, WIPE "%s…", phase);
 	fflush(stderr);

@@ -4,6 +4,7 @@
 #include "coordinator/gather.h"
 #include "coordinator/reconcile.h"
 #include "coordinator/report.h"
+#include "coordinator/revert.h"
 #include "snapshot/forgotten.h"
 
 static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
@@ -117,6 +118,8 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 		if (r == 0)
 			r = umbra_watch_tick(&s->watch, NULL, err);
 	}
+	if (r == 0)
+		r = umbra_revert_check(s, &list, problems, err);
 	if (r == 0)
 		r = scan_all(s, look, &unknown, problems, err);
 	*sets = created;

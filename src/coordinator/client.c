@@ -174,6 +174,7 @@ static void observe(const json_t *message, struct umbra_observer *o)
 		.files = (uint64_t)umbra_doc_int(message, "files", 0),
 		.files_total = (uint64_t)umbra_doc_int(message, "files_total", 0),
 		.bytes = (uint64_t)umbra_doc_int(message, "bytes", 0),
+		.bytes_total = (uint64_t)umbra_doc_int(message, "bytes_total", 0),
 	};
 
 	if (o && o->progress && phase)
@@ -403,4 +404,23 @@ int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_st
 				  "the coordinator's answer names no diff areas");
 	*areas = json_incref(list);
 	return take_warnings(result, warnings, err);
+}
+
+int umbra_coordinator_revert(struct umbra_coordinator *c, const struct umbra_revert_call *asked,
+			     struct umbra_observer *observer, json_t **report, json_t **warnings,
+			     struct umbra_error *err)
+{
+	_cleanup_json_ json_t *message = NULL, *result = NULL;
+	int r;
+
+	message = json_pack("{s:s,s:s,s:b,s:b}", "type", "revert", "set", asked->set.s, "force",
+			    asked->force, "unmount", asked->unmount);
+	if (!message || umbra_doc_set_path(message, "path", asked->path) < 0)
+		return umbra_oom(err);
+	r = call(c, TAKE_PTR(message), asked->wait_s, observer, &result, err);
+	if (r == 0)
+		r = take_warnings(result, warnings, err);
+	if (r == 0)
+		*report = TAKE_PTR(result);
+	return r;
 }

@@ -93,3 +93,18 @@ struct umbra_storage_call {
 int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_storage_call *call,
 			      struct umbra_observer *observer, json_t **areas, json_t **warnings,
 			      struct umbra_error *err);
+
+/* A whole volume becomes what it was in a set. */
+struct umbra_revert_call {
+	const char *path;    /* as the set has it, absolute; or its block device */
+	struct umbra_id set; /* to which it goes back */
+	bool force;          /* newer copies may be given up where there is no room for them */
+	bool unmount;        /* if nobody uses it */
+	int wait_s;
+};
+
+/* *report: {"path","bytes","resumed","given_up":[ids of sets]}; *warnings as above; both new
+ * references. Stopped or killed it goes on when it is called again. */
+int umbra_coordinator_revert(struct umbra_coordinator *c, const struct umbra_revert_call *call,
+			     struct umbra_observer *observer, json_t **report, json_t **warnings,
+			     struct umbra_error *err);

@@ -3,6 +3,7 @@
 
 #include "common/fault.h"
 #include "coordinator/reconcile.h"
+#include "coordinator/revert.h"
 
 static int load_all(struct umbra_session *s, const char *const *ids, size_t n,
 		    struct umbra_set_list *out, struct umbra_error *err)
@@ -60,6 +61,8 @@ int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, stru
 	size_t i;
 	int r = load_all(s, ids, n, &list, err);
 
+	for (i = 0; r == 0 && i < list.n; i++)
+		r = umbra_revert_permits(s, list.sets[i], err);
 	for (i = 0; r == 0 && i < list.n; i++) {
 		r = umbra_mark_deleting(s, list.sets[i], err);
 		if (r == 0)

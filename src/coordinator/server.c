@@ -9,6 +9,7 @@
 #include "coordinator/delete.h"
 #include "coordinator/forget.h"
 #include "coordinator/reconcile.h"
+#include "coordinator/revert.h"
 #include "coordinator/storage.h"
 #include "snapshot/document.h"
 
@@ -212,15 +213,21 @@ static int serve_storage(struct umbra_session *s, const json_t *request, json_t 
 	return json_object_set(result, "areas", areas) < 0 ? umbra_oom(err) : 0;
 }
 
+static int serve_revert(struct umbra_session *s, const json_t *request, json_t *result,
+			struct umbra_error *err)
+{
+	int r = begin_change(s, request, err);
+
+	return r < 0 ? r : umbra_revert_serve(s, request, result, err);
+}
+
 static const struct {
 	const char *type;
 	int (*serve)(struct umbra_session *s, const json_t *request, json_t *result,
 		     struct umbra_error *err);
 } requests[] = {
-	{"create", serve_create},
-	{"delete", serve_delete},
-	{"check", serve_check},
-	{"storage", serve_storage},
+	{"create", serve_create},   {"delete", serve_delete}, {"check", serve_check},
+	{"storage", serve_storage}, {"revert", serve_revert},
 };
 
 static int dispatch(struct umbra_session *s, const json_t *request, json_t *result,

@@ -37,9 +37,10 @@ static void tell_progress(struct umbra_session *s, const struct umbra_progress *
 {
 	_cleanup_json_ json_t *message = NULL;
 
-	message = json_pack("{s:s,s:s,s:I,s:I,s:I}", "type", "progress", "phase", s->phase, "files",
-			    (json_int_t)p->files, "files_total", (json_int_t)p->files_total,
-			    "bytes", (json_int_t)p->bytes);
+	message =
+		json_pack("{s:s,s:s,s:I,s:I,s:I,s:I}", "type", "progress", "phase", s->phase,
+			  "files", (json_int_t)p->files, "files_total", (json_int_t)p->files_total,
+			  "bytes", (json_int_t)p->bytes, "bytes_total", (json_int_t)p->bytes_total);
 	if (message)
 		umbra_wire_send(s->fd, message, false);
 }

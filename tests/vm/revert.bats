@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# umbra revert on real device-mapper: the volume becomes what it was, all copies stay what they are.
+# vm: --time 900 --mem 768M --disk 300M --disk 300M --disk 200M
+load ../system/helper
+load volume
+
+TEST_LIMIT=400
+
+setup() {
+	umbra_setup
+	NOW=1800000000
+}
+
+teardown() {
+	exec 8<&- 9<&-
+	drop_volumes
+	umbra_teardown
+}
+
+create() {
+	NOW=$((NOW + 1))
+	UMBRA_TEST_NOW=$NOW umbra create "$@"
+}
+
+# copies N: N copies of $T/vol, with changes between and after; $T/tokens has their names.
+copies() {
+	local k
+	: >"$T/tokens"
+	for ((k = 1; k <= $1; k++)); do
+		scribble "$T/vol" "$k"
+		sums "$T/vol" >"$T/sums.$k"
+		create "$T/vol" | cut -d ' ' -f 1 >>"$T/tokens"
+	done
+	scribble "$T/vol" 99
+}
+
+token() { sed -n "${1}p" "$T/tokens"; }
+
+# The SHA-1 of all blocks of each copy 1 to N that there is, but those of the diff area.
+blocks() {
+	local k
+	mkdir -p "$T/tree"
+	umbra mount "$T/tree"
+	for ((k = 1; k <= $1; k++)); do
+		ls "$T/tree/$(token "$k")$T/vol" >/dev/null
+		echo "$k $(masked "/dev/mapper/$(view "$k")")"
+	done
+	umbra umount "$T/tree"
+}
+
+masked() {
+	blockdev --flushbufs "$1"
+	"$BATS_TEST_DIRNAME/masked.py" "$UMBRA_STATE"/dm/*.json "$1"
+}
+
+# The view of copy K.
+view() {
+	local id
+	id=$(umbra show --json "$(token "$1")" | jq -r '.volumes[0].shadow')
+	dmsetup ls | awk -v id="-view-${id:0:18}" 'index($1, id) {print $1}'
+}
+
+# The volume is what copy K was, to the block, and the filesystem is clean.
+is_copy() {
+	[ "$(masked /dev/mapper/vol)" = "$(awk -v k="$1" '$1 == k {print $2}' "$T/blocks")" ]
+	case $2 in
+	ext4) e2fsck -fn /dev/mapper/vol ;;
+	xfs) mount /dev/mapper/vol "$T/vol" && umount "$T/vol" && xfs_repair -n /dev/mapper/vol ;;
+	esac
+	mount /dev/mapper/vol "$T/vol"
+	sums "$T/vol" >"$T/now"
+	diff "$T/now" "$T/sums.$1"
+	umount "$T/vol"
+}
+
+# Sets up: a volume of filesystem $1 with $2 copies, unmounted; $T/blocks has what they are.
+reverted_volume() {
+	volume vol /dev/ubdb "$1"
+	copies "$2"
+	blocks "$2" >"$T/blocks"
+	umount "$T/vol"
+}
+
+each_filesystem() {
+	local k
+	reverted_volume "$1" 4
+	for k in 1 4 2; do
+		run -0 umbra revert --yes "$T/vol" --from "$(token $k)"
+		[[ $output == "reverted '$T/vol' to $(token $k): "* ]]
+		is_copy $k "$1"
+		blocks 4 | diff - "$T/blocks"
+	done
+	umbra check
+	# What it is now can be copied like anything else.
+	mount /dev/mapper/vol "$T/vol"
+	create "$T/vol" | cut -d ' ' -f 1 >>"$T/tokens"
+	blocks 4 | diff - "$T/blocks"
+	umbra delete --yes --all "$T/vol"
+	[ "$(layer vol)" = out ]
+}
+
+@test "ext4 goes back to the oldest, the newest and one between; all copies stay" {
+	each_filesystem ext4
+}
+
+@test "XFS goes back to the oldest, the newest and one between; all copies stay" {
+	each_filesystem xfs
+}
+
+@test "by the block device, with a diff area elsewhere, and unmounted first" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --at /dev/ubdd "$T/vol"
+	copies 3
+	run -1 umbra revert --yes "$T/vol" --from "$(token 2)"
+	[[ $output == *"is mounted at '$T/vol'"*--unmount* ]]
+	exec 9<"$T/vol"
+	run -1 umbra revert --yes --unmount "$T/vol" --from "$(token 2)"
+	[[ $output == *"'$T/vol' is in use"* ]]
+	exec 9<&-
+	run -0 umbra revert --yes --json --unmount /dev/mapper/vol --from "$(token 2)"
+	jq -e --arg path "$T/vol" --arg from "$(token 2)" \
+		'.path == $path and .from == $from and .bytes > 0 and .given_up == [] and
+		 .resumed == false' <<<"$output"
+	run ! mountpoint -q "$T/vol"
+	mount /dev/mapper/vol "$T/vol"
+	sums "$T/vol" | diff - "$T/sums.2"
+}
+
+@test "killed at any point it goes on; meanwhile it is named, and nothing is made or lost" {
+	local point n=0
+	reverted_volume ext4 3
+	for point in $(UMBRA_TEST_FAULT=list "$UMBRA" | grep -E '^(dm\.revert|revert\.begun|dm\.superblock)'); do
+		n=$((n + 1))
+		UMBRA_TEST_FAULT=$point:kill run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+		if [ "$point" != dm.superblock ] && [ "$point" != dm.reverted ]; then
+			run -1 umbra check
+			[[ $output == *"'$T/vol' is reverted only in part"*"--from $(token 1)"* ]]
+			run -1 umbra delete --yes "$(token 1)"
+			[[ $output == *"reverted to its copy in set"* ]]
+			mount /dev/mapper/vol "$T/vol" || true
+			if mountpoint -q "$T/vol"; then
+				run -1 create "$T/vol"
+				[[ $output == *"reverted only in part"* ]]
+				umount "$T/vol"
+			fi
+		fi
+		umbra revert --yes "$T/vol" --from "$(token 1)"
+		umbra check
+		is_copy 1 ext4
+		blocks 3 | diff - "$T/blocks"
+		# There and back, so that there is something to write.
+		umbra revert --yes "$T/vol" --from "$(token 3)"
+		is_copy 3 ext4
+	done
+	[ $n -ge 6 ]
+}
+
+@test "failing at any point, and going on to another copy" {
+	local point
+	reverted_volume ext4 3
+	for point in dm.revert-marked dm.revert-wrote dm.revert-piece dm.revert-flushed; do
+		UMBRA_TEST_FAULT=$point:fail run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+		[[ $output == *$point* ]]
+		run -0 umbra revert --yes --json "$T/vol" --from "$(token 2)"
+		jq -e .resumed <<<"$output"
+		is_copy 2 ext4
+		blocks 3 | diff - "$T/blocks"
+		umbra revert --yes "$T/vol" --from "$(token 3)"
+	done
+}
+
+@test "written between two halves: it still becomes the copy" {
+	reverted_volume xfs 3
+	UMBRA_TEST_FAULT=dm.revert-wrote:kill:3 run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+	dd if=/dev/urandom of=/dev/mapper/vol bs=64k count=20 seek=37 oflag=direct conv=notrunc
+	umbra revert --yes "$T/vol" --from "$(token 1)"
+	is_copy 1 xfs
+	blocks 3 | diff - "$T/blocks"
+}
+
+@test "interrupted by the terminal's Ctrl-C" {
+	reverted_volume ext4 2
+	UMBRA_TEST_FAULT=dm.revert-wrote:delay "$UMBRA" revert --yes "$T/vol" --from "$(token 1)" \
+		2>"$T/err" 3>&- 4>&- &
+	local pid=$!
+	sleep 0.5
+	kill -INT $pid
+	run -1 wait $pid
+	grep 'reverted only in part' "$T/err"
+	umbra revert --yes "$T/vol" --from "$(token 1)"
+	is_copy 1 ext4
+}
+
+@test "no room to keep newer copies: refused, with what to do; or they are given up" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 48M "$T/vol"
+	head -c 12M /dev/urandom >"$T/vol/big"
+	copies 2
+	dd if=/dev/urandom of="$T/vol/big" bs=1M count=12 conv=notrunc,fsync status=none
+	create "$T/vol" | cut -d ' ' -f 1 >>"$T/tokens"
+	dd if=/dev/urandom of="$T/vol/other" bs=1M count=10 conv=fsync status=none
+	create "$T/vol" | cut -d ' ' -f 1 >>"$T/tokens"
+	blocks 4 >"$T/blocks"
+	umount "$T/vol"
+	run -1 umbra revert --yes "$T/vol" --from "$(token 2)"
+	[[ $output == *"no room"*"2 newer shadow copies"*"older"*--force* ]]
+	umbra check
+	blocks 4 | diff - "$T/blocks"
+	run -0 umbra revert --yes --force "$T/vol" --from "$(token 2)"
+	[[ $output == *"given up: $(token 3)"*"given up: $(token 4)"* ]]
+	is_copy 2 ext4
+	umbra check
+	[ "$(umbra list --json | jq '.sets | length')" = 2 ]
+	blocks 2 | diff - <(head -2 "$T/blocks")
+}
+
+@test "what bad input gets" {
+	reverted_volume ext4 2
+	run -2 umbra revert "$T/vol"
+	[[ $output == *--from* ]]
+	run -2 umbra revert --from latest
+	run -2 umbra revert "$T/vol" --from latest
+	[[ $output == *--yes* ]]
+	run -1 umbra revert --yes "$T/vol" --from @GMT-2001.01.01-01.01.01
+	run -1 umbra revert --yes "$T/vol/sub" --from latest
+	[[ $output == *"umbra restore"*"all of '$T/vol'"* ]]
+	run -1 umbra revert --yes /usr --from latest
+	[[ $output == *"no volume of set"* ]]
+	run -1 umbra revert --yes /dev/ubdb --from latest
+	[[ $output == *"no volume of set"* ]]
+	mkdir "$T/data"
+	create "$T/data"
+	run -1 umbra revert --yes "$T/data" --from latest
+	[[ $output == *"umbra restore"* ]]
+	# Two at a time.
+	exec 9<>/dev/mapper/vol
+	mount /dev/mapper/vol "$T/vol"
+	unshare -m --propagation private sleep 20 3>&- 4>&- 9>&- &
+	sleep 0.3
+	exec 9>&-
+	umount "$T/vol"
+	run -1 umbra revert --yes "$T/vol" --from oldest
+	[[ $output == *"in use"* ]]
+	kill $!
+	wait $! || true
+	# Lost.
+	dmsetup table "$(dmsetup ls | awk '/-real/ {print $1}')" >"$T/table"
+	dmsetup load vol "$T/table"
+	dmsetup resume vol
+	run -1 umbra revert --yes "$T/vol" --from oldest
+	[[ $output == *lost* ]]
+}
