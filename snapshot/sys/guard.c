@@ -21,6 +21,7 @@
 #define START_MS  5000
 #define ANSWER_MS 1000
 #define END_MS    1000
+#define LOOK_US   200
 #define STACK     (128U << 10)
 
 struct watcher {
@@ -158,14 +159,14 @@ int umbra_guard_start(struct umbra_guard **out, struct umbra_error *err)
 /* Never waits for long: one that sleeps in the kernel is left to itself. */
 static void reap(struct watcher *w)
 {
-	int ms;
+	int us;
 
-	for (ms = 0; w->pid > 0 && ms < END_MS; ms++) {
-		if (ms == END_MS / 2)
+	for (us = 0; w->pid > 0 && us < END_MS * 1000; us += LOOK_US) {
+		if (us == END_MS * 500)
 			kill(w->pid, SIGKILL);
 		if (waitpid(w->pid, NULL, WNOHANG) != 0)
 			break;
-		usleep(1000);
+		usleep(LOOK_US);
 	}
 	w->pid = 0;
 }
@@ -326,18 +327,16 @@ static int arm(struct umbra_guard *g, const struct umbra_dm_device *devices, siz
 int umbra_guard_arm(struct umbra_guard *g, const struct umbra_dm_device *devices, size_t n,
 		    struct umbra_error *err)
 {
-	int r = 0;
+	int r;
 
 	if (n < 1 || n > UMBRA_HELD_MAX)
 		return umbra_fail(err, UMBRA_E_INTERNAL, EINVAL,
 				  "%zu devices cannot be held at once, only 1 to %d", n,
 				  UMBRA_HELD_MAX);
-	if (!g->ready)
+	r = harden(g, err); /* which takes as long as they need to start */
+	if (r == 0 && !g->ready)
 		r = hear_both(g, UMBRA_GUARD_READY, START_MS, err);
-	if (r < 0)
-		return r;
-	g->ready = true;
-	r = harden(g, err);
+	g->ready = g->ready || r == 0;
 	if (r == 0)
 		r = arm(g, devices, n, err);
 	g->armed = true;
