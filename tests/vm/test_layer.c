@@ -333,6 +333,19 @@ Test(layer, repair_leaves_a_change_under_way_alone)
 	cr_assert_eq(state_of(&layer), UMBRA_LAYER_IN);
 }
 
+/* He loads what we would load to slide out. */
+Test(layer, repair_leaves_the_old_table_alone)
+{
+	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
+
+	lab_run("dmsetup table lab-x >table");
+	ok(umbra_layer_in(&layer, &err));
+	lab_run("dmsetup load lab-x table");
+	ok(umbra_layer_repair(&layer, &err));
+	lab_run("dmsetup resume lab-x");
+	cr_assert_neq(state_of(&layer), UMBRA_LAYER_IN);
+}
+
 /* Not our business: suspended by somebody else, without a layer of ours. */
 Test(layer, repair_leaves_others_alone)
 {

@@ -166,6 +166,15 @@ static int keep_settings(const struct umbra_layer *layer, struct umbra_error *er
 	return r < 0 ? umbra_fail_errno(err, r, "cannot write '%s' in /run/umbra", name) : 0;
 }
 
+/* Was a change of ours begun that nobody has ended? */
+static bool under_way(const struct umbra_layer *layer)
+{
+	char name[UMBRA_DEVICE_NAME_MAX];
+
+	settings_name(layer, name);
+	return faccessat(layer->run_dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static void restore_settings(const struct umbra_layer *layer)
 {
 	_cleanup_json_ json_t *settings = NULL;
@@ -342,8 +351,9 @@ static int settle_origin(const struct umbra_layer *layer, const struct look *loo
 	bool ours = look->in;
 	int r = 0;
 
+	/* One that puts the old table back loads what we would to slide out. */
 	if (look->origin.loaded) {
-		r = loaded_by_us(layer, look, err);
+		r = under_way(layer) ? loaded_by_us(layer, look, err) : 0;
 		ours = r > 0;
 	}
 	if (r > 0)
