@@ -22,13 +22,13 @@ steps_init() {
 count() { echo "$@" >>"$STEP.count"; }
 skipped() { printf '%s\n' "$*" >>"$STEP.skips"; }
 
-# Reads TAP from a file, counts it. What was planned and never ran has failed.
+# Reads TAP from a file, of one program or of several, counts it. What was planned and never ran has failed.
 count_tap() {
 	local ok bad skip plan
 	ok=$(grep -cE '^ok\b' "$1")
 	bad=$(grep -cE '^not ok\b' "$1")
 	skip=$(grep -cE '^ok\b.*# [Ss][Kk][Ii][Pp]' "$1")
-	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$1" | tail -1)
+	plan=$(awk -F '[. ]' '/^1\.\.[0-9]/ {n += $3; any = 1} END {if (any) print n}' "$1")
 	if [ "$((ok + bad))" -lt "${plan:-1}" ]; then
 		echo "only $((ok + bad)) of ${plan:-?} tests ran"
 		bad=$((${plan:-ok + bad + 1} - ok))

@@ -81,6 +81,7 @@ nothing_left() {
 
 copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 
+# bats test_tags=slow
 @test "Ctrl-C undoes a creation" {
 	slow_tree
 	dd if=/dev/urandom of="$T/slow/more" bs=1M count=300 status=none
@@ -95,6 +96,7 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	nothing_left
 }
 
+# bats test_tags=slow
 @test "progress is drawn on a terminal, and only there" {
 	slow_tree
 	COLUMNS=80 script -qec "$UMBRA create '$T/slow'" "$T/typescript" </dev/null >/dev/null 3>&-
@@ -103,6 +105,7 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	[ -z "$stderr" ]
 }
 
+# bats test_tags=slow
 @test "kill -9 of the requester, at many moments: the coordinator undoes" {
 	slow_tree
 	local i pid
@@ -120,6 +123,7 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	done
 }
 
+# bats test_tags=slow
 @test "kill -9 of everything, at many moments: the next start reconciles" {
 	slow_tree
 	local i pid

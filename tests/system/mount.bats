@@ -79,6 +79,7 @@ daemon() {
 	umbra_gone
 }
 
+# bats test_tags=slow
 @test "a copy is exactly its origin" {
 	require_fuse
 	mkdir "$T/mnt"
@@ -92,6 +93,7 @@ daemon() {
 	umbra_gone
 }
 
+# bats test_tags=slow
 @test "a copy reached by paths is exactly its origin" {
 	require_fuse
 	mkdir "$T/mnt"
@@ -102,6 +104,7 @@ daemon() {
 	umbra_gone
 }
 
+# bats test_tags=slow
 @test "a btrfs copy is exactly its origin, nested subvolumes in their places" {
 	require_fuse
 	require_loop_btrfs
@@ -549,7 +552,7 @@ PY
 @test "an automount mounts the tree when it is first used" {
 	require_root
 	require_fuse
-	grep -qw autofs /proc/filesystems || unable "no autofs in this kernel"
+	grep -qw autofs /proc/filesystems || modprobe autofs4 2>/dev/null || unable "no autofs in this kernel"
 	tree
 	automounter "$T/mnt" "$UMBRA_RUN/bin/mount.umbra" "$UMBRA_STATE" "$T/mnt" -n \
 		-o rw,x-systemd.automount 3>&- 4>&- &
@@ -628,6 +631,7 @@ PY
 	umbra_gone
 }
 
+# bats test_tags=slow
 @test "a walk over 100000 files with 300 descriptors, by handle and by path" {
 	require_fuse
 	mkdir "$T/data" "$T/mnt"
