@@ -14,11 +14,12 @@ from keeper import Keeper
 from streams import Follow, Output, Terminal
 
 TIME_OVER, DIED = 124, 125
-KERNEL_LINES = 40
+KERNEL_LINES = 100
 
 
-# Of consoles that are files.
-NOISE = re.compile(r"epollctl add err")
+# What a kernel says that boots; and of consoles that are files.
+BOOT = re.compile(r".* as init process\n", re.S)
+NOISE = re.compile(r"epollctl add err.*\n")
 
 
 class TimeOver(Exception):
@@ -100,7 +101,7 @@ def alarm(limit):
 
 def read_log(log):
     with open(log, errors="replace") as file:
-        return [line for line in file.read().splitlines() if not NOISE.match(line)]
+        return NOISE.sub("", BOOT.sub("", file.read())).splitlines()
 
 
 def tell(what, messages):

@@ -7,11 +7,13 @@ import shlex
 import shutil
 import socket
 import subprocess
+import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 MODULES = "/usr/lib/uml/modules"
 PASSED = re.compile(r"PATH|HOME|TERM|LANG|LC_.*|TZ|CI|TEST_LIMIT|COMMAND_LIMIT|BATS_LIB_PATH|"
                     r"[A-Z]+SAN_OPTIONS|UMBRA_.*")
+LATE = 5  # seconds before the end, in which it shows where its processes are
 SCRATCH = "8G"  # its file is sparse
 MKFS = {"ext4": ["-q", "-F", "-E", "lazy_itable_init=1,nodiscard"], "xfs": ["-q", "-K"],
         "btrfs": ["-q", "-K"]}
@@ -107,7 +109,8 @@ def environment():
 def write_job(directory, args, size):
     """size: rows and columns of the terminal that the command has, or None."""
     job = {"fs": args.fs, "out": os.path.realpath(args.out) if args.out else "",
-           "cwd": os.getcwd(), "terminal": "rows {1} cols {0}".format(*size) if size else ""}
+           "cwd": os.getcwd(), "late": str(int(time.time() + args.time - LATE)),
+           "terminal": "rows {1} cols {0}".format(*size) if size else ""}
     with open(os.path.join(directory, "job"), "w", errors="surrogateescape") as file:
         for name, value in job.items():
             print(f"{name}={shlex.quote(value)}", file=file)
