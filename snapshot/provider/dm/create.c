@@ -17,10 +17,15 @@
 #define ZERO_CHUNKS   2 /* of a new store: header and first area */
 #define TRIES         5
 
-/* m->priv from prepare() to finish() or abort(). */
+/*
+ * m->priv from prepare() to finish() or abort(). The volume's lock is not kept from the end of
+ * prepare() to finish(): what the members of the set, writers and the hold itself still have to
+ * write may need space, which umbrad grants under that lock.
+ */
 struct work {
-	struct umbra_protected *p;
-	struct umbra_id id;
+	struct umbra_protected *p; /* within prepare() */
+	struct umbra_id id, area;
+	int mark;    /* umbra_protected_mark() */
 	int control; /* device-mapper's descriptor, for the hold */
 	struct umbra_dm_device origin, snap;
 };
@@ -29,6 +34,7 @@ static struct work *free_work(struct work *w)
 {
 	if (w) {
 		umbra_close(w->control);
+		umbra_close(w->mark);
 		umbra_protected_close(w->p);
 		free(w);
 	}
@@ -167,25 +173,21 @@ static int refuse_reverting(const struct umbra_protected *p, const struct umbra_
 		m->volume->mount, to->id.s);
 }
 
-int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
+/* All that needs the lock. */
+static int make_ready(struct work *w, struct umbra_member *m, struct umbra_error *err)
 {
-	_cleanup_(umbra_cleanup_work) struct work *w = calloc(1, sizeof(*w));
 	dev_t snap;
-	int r;
+	int r = refuse_reverting(w->p, m, err);
 
-	if (!w)
-		return umbra_oom(err);
-	w->control = -1;
-	w->id = m->shadow->id;
-	r = umbra_dm_protect(m, &w->p, err);
-	if (r == 0)
-		r = refuse_reverting(w->p, m, err);
+	w->area = w->p->kernel.area;
 	if (r == 0)
 		r = umbra_dm_record_origin(m, w->p, err);
 	if (r == 0)
 		r = umbra_protected_enter(w->p, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.entered", err);
+	if (r == 0)
+		r = umbra_protected_mark(w->p, &w->mark, err);
 	if (r == 0)
 		r = add_copy(w, err);
 	if (r == 0)
@@ -195,6 +197,24 @@ int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
 		r = umbra_fault_fail("dm.loaded", err);
 	if (r == 0)
 		r = get_ready(w, m, snap, err);
+	return r;
+}
+
+int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
+{
+	_cleanup_(umbra_cleanup_work) struct work *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return umbra_oom(err);
+	w->control = w->mark = -1;
+	w->id = m->shadow->id;
+	r = umbra_dm_protect(m, &w->p, err);
+	if (r == 0)
+		r = make_ready(w, m, err);
+	w->p = umbra_protected_close(w->p);
+	if (r == 0)
+		r = umbra_fault_fail("dm.unlocked", err);
 	if (r == 0)
 		r = write_out(m, err);
 	m->priv = TAKE_PTR(w); /* abort() has to look at it, however far it came */
@@ -225,29 +245,33 @@ int umbra_dm_release_member(struct umbra_member *m, struct umbra_error *err)
 	return r < 0 ? umbra_fail_errno(err, r, "cannot release '%s'", w->origin.name) : 0;
 }
 
-static int keep_copy(struct work *w, struct umbra_member *m, struct umbra_error *err)
+static int keep_copy(struct umbra_protected *p, struct work *w, struct umbra_member *m,
+		     struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
-	int r = umbra_protected_begin(w->p, &next, err);
+	int r = umbra_protected_begin(p, &next, err);
 
 	if (r == 0)
 		r = umbra_pool_commit(next, &w->id, err);
 	if (r == 0)
-		r = umbra_dm_record_write(w->p, next, m, err);
-	return r < 0 ? r : umbra_protected_write(w->p, &next, err);
+		r = umbra_dm_record_write(p, next, m, err);
+	return r < 0 ? r : umbra_protected_write(p, &next, err);
 }
 
 int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 {
+	_cleanup_protected_ struct umbra_protected *p = NULL;
 	struct work *w = m->priv;
-	int r = keep_copy(w, m, err);
+	int r = umbra_protected_open_area(m->state_fd, w->area.s, UMBRA_PROTECTED_WAIT_MS, &p, err);
 
+	if (r == 0)
+		r = keep_copy(p, w, m, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.kept", err);
 	if (r == 0)
-		r = umbra_protected_settle(w->p, err);
+		r = umbra_protected_settle(p, err);
 	if (r == 0)
-		r = umbra_dm_grant_all(w->p, err);
+		r = umbra_dm_grant_all(p, err);
 	if (r == 0)
 		m->priv = free_work(w);
 	return r;

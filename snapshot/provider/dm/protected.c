@@ -34,19 +34,28 @@ static int open_run_dir(struct umbra_error *err)
 	return fd;
 }
 
+static int open_lock(int run_dir, const char *area, const char *kind, struct umbra_error *err)
+{
+	char name[UMBRA_ID_LEN + 16];
+	int fd;
+
+	snprintf(name, sizeof(name), "%.*s.%s", UMBRA_ID_LEN, area, kind);
+	fd = openat(run_dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? umbra_fail_errno(err, errno, "cannot open '" RUN_DIR "/%s'", name) : fd;
+}
+
 static int take_lock(struct umbra_protected *p, const char *area, int wait_ms,
 		     struct umbra_error *err)
 {
 	int64_t until = umbra_now_us() + (int64_t)wait_ms * 1000;
-	char name[UMBRA_ID_LEN + sizeof(".lock")];
 
-	snprintf(name, sizeof(name), "%.*s.lock", UMBRA_ID_LEN, area);
-	p->lock_fd = openat(p->run_dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	p->lock_fd = open_lock(p->run_dir, area, "lock", err);
 	if (p->lock_fd < 0)
-		return umbra_fail_errno(err, errno, "cannot open '" RUN_DIR "/%s'", name);
+		return p->lock_fd;
 	while (flock(p->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
-			return umbra_fail_errno(err, errno, "cannot lock '" RUN_DIR "/%s'", name);
+			return umbra_fail_errno(err, errno, "cannot lock '" RUN_DIR "/%.*s.lock'",
+						UMBRA_ID_LEN, area);
 		if (umbra_now_us() >= until)
 			return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 					  "another umbra has been at work on diff area %s for %d s",
@@ -54,6 +63,41 @@ static int take_lock(struct umbra_protected *p, const char *area, int wait_ms,
 		usleep(POLL_US);
 	}
 	return 0;
+}
+
+int umbra_protected_mark(const struct umbra_protected *p, int *fd, struct umbra_error *err)
+{
+	_cleanup_close_ int mark = open_lock(p->run_dir, p->kernel.area.s, "creation", err);
+
+	if (mark < 0)
+		return mark;
+	if (flock(mark, LOCK_EX | LOCK_NB) < 0)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "another umbra makes a shadow copy of '%s' at this time",
+				  p->pool->volume);
+	*fd = TAKE_FD(mark);
+	return 0;
+}
+
+static bool is_prepared(const struct umbra_pool *pool)
+{
+	return pool->n_copies > 0 && pool->copies[pool->n_copies - 1].state == UMBRA_POOL_PREPARED;
+}
+
+bool umbra_protected_being_made(const struct umbra_protected *p)
+{
+	_cleanup_close_ int mark = -1;
+
+	return is_prepared(p->pool) && umbra_protected_mark(p, &mark, NULL) == -EBUSY;
+}
+
+const struct umbra_pool_store *umbra_protected_base(const struct umbra_protected *p)
+{
+	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
+
+	if (!live || !is_prepared(p->pool))
+		return live;
+	return live > p->pool->stores ? live - 1 : NULL;
 }
 
 /* --- finding --- */
@@ -308,7 +352,9 @@ static int look_at_layer(struct umbra_protected *p, struct umbra_error *err)
 	} else if (r == 0 && state == UMBRA_LAYER_REPLACED) {
 		r = clear_devices(p, err);
 	} else if (r == 0 && state == UMBRA_LAYER_IN) {
-		r = umbra_layer_repair(&p->layer, err);
+		/* Who makes a copy may be holding it. */
+		if (!umbra_protected_being_made(p))
+			r = umbra_layer_repair(&p->layer, err);
 		if (r == 0)
 			r = map_area(p, err);
 		p->in = r == 0;

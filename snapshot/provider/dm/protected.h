@@ -5,7 +5,8 @@
  *
  * - the layer is in exactly if there are copies, and then the newest store, and no other, is in the
  *   kernel, live;
- * - no creation is unfinished.
+ * - no creation is unfinished, but for one whose maker is at it: it does not keep the lock while
+ *   others freeze and the volume is held, so that writers get their space (look_after.h).
  *
  * Whoever fails half way leaves the rest to the next who opens it.
  */
@@ -71,6 +72,18 @@ int umbra_protected_begin(const struct umbra_protected *p, struct umbra_pool **n
 			  struct umbra_error *err);
 int umbra_protected_write(struct umbra_protected *p, struct umbra_pool **next,
 			  struct umbra_error *err);
+
+/*
+ * Who makes a copy has this mark, a descriptor, from before the copy is PREPARED until it is not
+ * any more; whoever opens the volume meanwhile leaves the creation alone. -EBUSY: somebody else has
+ * it.
+ */
+int umbra_protected_mark(const struct umbra_protected *p, int *fd, struct umbra_error *err);
+/* Is the newest copy PREPARED, and whoever makes it alive? */
+bool umbra_protected_being_made(const struct umbra_protected *p);
+
+/* The store that views lie over: the newest that the pool knows to be live. NULL: there is none. */
+const struct umbra_pool_store *umbra_protected_base(const struct umbra_protected *p);
 
 /* The exceptions of a store, from its area, also while the kernel writes it: then those that were
  * there before the call, at least. *used: see store.h. */

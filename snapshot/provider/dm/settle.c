@@ -183,6 +183,8 @@ int umbra_protected_settle(struct umbra_protected *p, struct umbra_error *err)
 	struct umbra_pool_copy *copy = newest(p);
 	int r = 0;
 
+	if (p->in && umbra_protected_being_made(p))
+		return umbra_view_devices_settle(p, err);
 	if (copy && copy->state == UMBRA_POOL_PREPARED)
 		r = undo_creation(p, err);
 	if (r == 0)

@@ -38,7 +38,7 @@ static void names_of(const struct umbra_protected *p, const char *id, struct nam
 static int plan_of(const struct umbra_protected *p, uint32_t copy, struct umbra_dm_view_plan *plan,
 		   struct umbra_error *err)
 {
-	const struct umbra_pool_store *live = umbra_pool_live(p->pool), *s;
+	const struct umbra_pool_store *base = umbra_protected_base(p), *s;
 	uint32_t i;
 	int r = 0;
 
@@ -46,7 +46,7 @@ static int plan_of(const struct umbra_protected *p, uint32_t copy, struct umbra_
 		_cleanup_exceptions_ struct umbra_exceptions exceptions = {0};
 
 		s = &p->pool->stores[i];
-		if (s == live)
+		if (s == base)
 			break;
 		r = umbra_protected_read_store(p, s, &exceptions, NULL, err);
 		if (r == 0)
@@ -109,25 +109,24 @@ static int make_cow(const struct umbra_protected *p, uint32_t copy,
 	return r;
 }
 
-/* The device number of snap<live>. */
-static int live_device(const struct umbra_protected *p, dev_t *out, struct umbra_error *err)
+static int base_device(const struct umbra_protected *p, dev_t *out, struct umbra_error *err)
 {
-	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
+	const struct umbra_pool_store *base = umbra_protected_base(p);
 
-	if (!live)
+	if (!base)
 		return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "no store is live");
-	return umbra_store_device_number(&p->kernel, live->number, out, err);
+	return umbra_store_device_number(&p->kernel, base->number, out, err);
 }
 
 static int view_table(const struct umbra_protected *p, dev_t cow, struct umbra_dm_table *table,
 		      struct umbra_error *err)
 {
-	dev_t live;
-	int r = live_device(p, &live, err);
+	dev_t base;
+	int r = base_device(p, &base, err);
 
 	return r < 0 ? r
 		     : umbra_dm_table_add(table, p->kernel.sectors, "snapshot", err,
-					  "%u:%u %u:%u P %u", major(live), minor(live), major(cow),
+					  "%u:%u %u:%u P %u", major(base), minor(base), major(cow),
 					  minor(cow), p->pool->geometry.chunk_sectors);
 }
 
