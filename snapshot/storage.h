@@ -28,6 +28,7 @@ struct umbra_storage_watch {
 	int state_fd;
 	const char *state_dir;
 	umbra_storage_lost_fn lost;
+	void (*step)(void *arg); /* look_after is at work, and not stuck */
 	void *arg;
 };
 
@@ -58,6 +59,14 @@ struct umbra_storage_ops {
 	 */
 	int (*look_after)(const struct umbra_storage_watch *watch, int *again_ms,
 			  struct umbra_error *err);
+
+	/*
+	 * Lets writers go on that have been waiting for space for limit_ms, and not been given any:
+	 * the volume's copies are lost. For another process, that watches over the one that looks
+	 * after areas: asks the kernel alone, takes no lock, and waits for nobody. 1: somebody
+	 * waits; 0; negative.
+	 */
+	int (*let_go)(int limit_ms, struct umbra_error *err);
 
 	/*
 	 * After a start of the machine, before the volumes are mounted: puts every volume that has

@@ -1,32 +1,57 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/lost.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
 
 #include "common/log.h"
+#include "common/token.h"
 #include "coordinator/client.h"
 #include "snapshot/engine.h"
 
+#define MAX      1024 /* more are not waited for: the copy says so itself when it is opened */
+#define AGAIN_US 500000
+
+/* What whoever takes this process' place has to know. */
+struct list {
+	size_t n;
+	struct umbra_id ids[MAX];
+};
+
 struct umbra_lost {
 	char *state_dir;
-	struct umbra_id *ids;
-	size_t n;
+	struct list *list;
+	pid_t child;  /* deletes the first of the list; 0: there is none */
+	size_t asked; /* so many */
+	int64_t asked_us;
 };
 
 struct umbra_lost *umbra_lost_new(const char *state_dir)
 {
 	struct umbra_lost *l = calloc(1, sizeof(*l));
 
-	if (l && !(l->state_dir = strdup(state_dir)))
-		return umbra_lost_free(l);
-	return l;
+	if (!l)
+		return NULL;
+	l->list = mmap(NULL, sizeof(*l->list), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (l->list == MAP_FAILED)
+		l->list = NULL;
+	l->state_dir = strdup(state_dir);
+	return l->list && l->state_dir ? l : umbra_lost_free(l);
 }
 
 struct umbra_lost *umbra_lost_free(struct umbra_lost *l)
 {
 	if (l) {
+		if (l->list)
+			munmap(l->list, sizeof(*l->list));
 		free(l->state_dir);
-		free(l->ids);
 		free(l);
 	}
 	return NULL;
@@ -34,21 +59,17 @@ struct umbra_lost *umbra_lost_free(struct umbra_lost *l)
 
 void umbra_lost_add(struct umbra_lost *l, const struct umbra_id *shadow, const char *why)
 {
-	struct umbra_id *ids = reallocarray(l->ids, l->n + 1, sizeof(*ids));
-
 	umbra_log_warning("shadow copy %s is gone: %s", shadow->s, why);
-	if (!ids)
-		return; /* the copy says so itself when it is opened */
-	l->ids = ids;
-	ids[l->n++] = *shadow;
+	if (l->list->n < MAX)
+		l->list->ids[l->list->n++] = *shadow;
 }
 
 static bool is_lost(const struct umbra_lost *l, const char *id)
 {
 	size_t i;
 
-	for (i = 0; i < l->n; i++)
-		if (strcmp(l->ids[i].s, id) == 0)
+	for (i = 0; i < l->asked; i++)
+		if (strcmp(l->list->ids[i].s, id) == 0)
 			return true;
 	return false;
 }
@@ -98,14 +119,49 @@ static int settle(const struct umbra_lost *l, struct umbra_error *err)
 	return delete_sets(l, sets, n, err);
 }
 
-size_t umbra_lost_settle(struct umbra_lost *l)
+/* In a process of its own: the catalog may lie on a volume that waits for us. */
+static _Noreturn void run_child(const struct umbra_lost *l)
 {
 	struct umbra_error err = {0};
-	int r = l->n ? settle(l, &err) : 0;
+	sigset_t none;
+	int r;
+
+	prctl(PR_SET_NAME, "umbra-forget");
+	closelog();
+	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0); /* our lock above all */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	r = settle(l, &err);
+	if (r < 0 && r != -EBUSY)
+		umbra_log_warning("forgetting lost sets: %s", err.text);
+	_exit(r < 0);
+}
+
+static void look_at_child(struct umbra_lost *l)
+{
+	struct list *list = l->list;
+	int status = 1;
+	pid_t r = waitpid(l->child, &status, WNOHANG);
 
 	if (r == 0)
-		l->n = 0;
-	else if (r != -EBUSY)
-		umbra_log_warning("forgetting lost sets: %s", err.text);
-	return l->n;
+		return;
+	l->child = 0;
+	if (r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return;
+	memmove(list->ids, list->ids + l->asked, (list->n - l->asked) * sizeof(*list->ids));
+	list->n -= l->asked;
+}
+
+size_t umbra_lost_settle(struct umbra_lost *l)
+{
+	if (l->child > 0)
+		look_at_child(l);
+	if (l->child <= 0 && l->list->n > 0 && umbra_now_us() - l->asked_us >= AGAIN_US) {
+		l->asked = l->list->n;
+		l->asked_us = umbra_now_us();
+		l->child = fork();
+		if (l->child == 0)
+			run_child(l);
+	}
+	return l->list->n;
 }

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -16,6 +15,8 @@
 #include "common/log.h"
 #include "coordinator/client.h"
 #include "daemon/lost.h"
+#include "daemon/memory.h"
+#include "daemon/standby.h"
 #include "snapshot/engine.h"
 #include "snapshot/provider.h"
 #include "version.h"
@@ -28,6 +29,7 @@
 struct daemon {
 	struct umbra_engine *engine;
 	struct umbra_lost *lost;
+	struct umbra_standby *standby;
 	int lock_fd, signals;
 	bool stay;
 };
@@ -39,12 +41,20 @@ static void on_lost(void *arg, const struct umbra_id *shadow, const char *why)
 	umbra_lost_add(d->lost, shadow, why);
 }
 
+static void on_step(void *arg)
+{
+	struct daemon *d = arg;
+
+	umbra_standby_step(d->standby);
+}
+
 /* All providers once; when they want to be called again, -1: never. */
 static int look(struct daemon *d)
 {
 	struct umbra_storage_watch watch = {.state_fd = umbra_engine_state_fd(d->engine),
 					    .state_dir = umbra_engine_state_dir(d->engine),
 					    .lost = on_lost,
+					    .step = on_step,
 					    .arg = d};
 	const struct umbra_provider *const *p;
 	int next = -1, again;
@@ -107,6 +117,7 @@ static void loop(struct daemon *d)
 	int idle = 0, ms;
 
 	do {
+		umbra_standby_keep(d->standby);
 		umbra_coordinator_release_leftovers(); /* of a holder and guards that are all gone
 							*/
 		ms = look(d);
@@ -132,15 +143,15 @@ static int run(const char *choice, bool stay, struct umbra_error *err)
 	if (r > 0 && d.signals < 0) {
 		umbra_log_debug("another umbrad looks after '%s'", state_dir);
 	} else if (r >= 0) {
-		/* What we depend on may be held, or full, when we are needed. */
-		if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
-			umbra_log_warning("cannot lock memory: %s", strerror(errno));
+		umbra_lock_memory();
 		d.lost = umbra_lost_new(state_dir);
-		if (d.lost)
+		d.standby = umbra_standby_new();
+		if (d.lost && d.standby)
 			loop(&d);
 		else
 			r = umbra_oom(err);
 	}
+	umbra_standby_free(d.standby);
 	umbra_lost_free(d.lost);
 	umbra_close(d.signals);
 	umbra_close(d.lock_fd);

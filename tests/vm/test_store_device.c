@@ -192,7 +192,10 @@ static int wait_writer(pid_t pid)
 
 static int stuck(void)
 {
-	return umbra_store_device_stuck(&rig.p.kernel, rig.p.pool, rig_live(&rig), &err);
+	uint64_t used, granted;
+
+	ok(umbra_store_device_granted(&rig.p.kernel, rig_live(&rig)->number, &granted, &err));
+	return state_of(rig_live(&rig)->number, &used) == UMBRA_STORE_LIVE && used > granted;
 }
 
 /* A copy whose store has `segments` segments, and a writer who has come to its wall. */

@@ -2,52 +2,154 @@
 /*
  * Space: the live store gets what is free. When little is left the oldest copy goes, and what it
  * held is handed over; the newest is never given up for space. Writers that outran this wait at the
- * wall; what cannot be had for them in time never will, and the volume goes on without its copies.
+ * wall; what cannot be had for them in time never will, and the volume goes on without its copies
+ * (walls.h).
+ *
+ * Most looks are a glance: is the kernel as it was when all was well? The volume is opened, under
+ * its lock, when it is not, and now and then anyway.
  */
 #include "snapshot/provider/dm/look_after.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/token.h"
+#include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/provider/dm/walls.h"
 
 #define LOCK_WAIT_MS 100
-#define OFTEN_MS     50      /* while little is left, or somebody has the lock */
-#define SELDOM_MS    250     /* at 1 GB/s a quarter of a GB */
-#define STUCK_US     1500000 /* and then it takes a look and a step until writers go on: 2 s */
+#define OFTEN_MS     20
+#define SELDOM_MS    250
+#define CREATION_MS  50
+#define ANYWAY_US    3000000 /* opened at least so often */
+#define LATE_MS      1500    /* writers wait for so long, and a look more: at most 2 s */
+#define ASK_AGAIN    4       /* looks before the space that is left would be used up */
 
-/* An eighth of the pool, at most what is written in a second. */
+/* An eighth of the pool has to be left, at most what is written in a second. */
 #define LOW_BYTES (512ULL << 20)
+
+/* An area as it was when it was opened last. */
+struct known {
+	struct umbra_kernel kernel; /* area alone */
+	dev_t origin;
+	bool in;
+	uint64_t store, next_store; /* the one that is written, and the one that would come next */
+	uint64_t used, seen;        /* chunks, then and at the last glance */
+	uint64_t low;               /* chunks */
+	int64_t at_us, seen_us;
+	bool unfinished;           /* a creation is */
+	char why[UMBRA_ERROR_MAX]; /* it could not be opened; "": it could */
+	struct known *next;
+};
+
+static struct known *areas;
+static struct timespec listed; /* when the list of areas was last changed */
 
 struct look {
 	const struct umbra_storage_watch *watch;
 	int again_ms;
 };
 
-/* Since when writers have been waiting, by area. */
-static struct stuck {
-	struct umbra_id area;
-	int64_t since_us;
-	struct stuck *next;
-} * stuck_areas;
-
-static struct stuck *stuck_of(const struct umbra_id *area)
+static void again(struct look *look, int64_t ms)
 {
-	struct stuck *s;
-
-	for (s = stuck_areas; s; s = s->next)
-		if (strcmp(s->area.s, area->s) == 0)
-			return s;
-	s = calloc(1, sizeof(*s));
-	if (s) {
-		s->area = *area;
-		s->next = stuck_areas;
-		stuck_areas = s;
-	}
-	return s;
+	if (ms < OFTEN_MS)
+		ms = OFTEN_MS;
+	if (ms > SELDOM_MS)
+		ms = SELDOM_MS;
+	if (look->again_ms < 0 || look->again_ms > ms)
+		look->again_ms = (int)ms;
 }
+
+static struct known *known_of(const struct umbra_id *area)
+{
+	struct known *k;
+
+	for (k = areas; k; k = k->next)
+		if (strcmp(k->kernel.area.s, area->s) == 0)
+			return k;
+	k = calloc(1, sizeof(*k));
+	if (k) {
+		k->kernel.area = *area;
+		k->next = areas;
+		areas = k;
+	}
+	return k;
+}
+
+static void forget_areas(void)
+{
+	struct known *k;
+
+	while ((k = areas)) {
+		areas = k->next;
+		free(k);
+	}
+}
+
+/* --- a glance --- */
+
+/* 1, 0 or negative. */
+static int slid_in(dev_t origin, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	int r = umbra_dm_table(umbra_dm_numbered(origin), UMBRA_DM_LIVE, &table, err);
+
+	return r < 0 ? r : table.n == 1 && strcmp(table.v[0].target, "snapshot-origin") == 0;
+}
+
+/* When the store would be full at the speed of the last moments. */
+static int64_t time_left_ms(struct known *k, uint64_t used, uint64_t left)
+{
+	int64_t now = umbra_now_us(), passed = now - k->seen_us;
+	uint64_t written = used > k->seen ? used - k->seen : 0;
+
+	k->seen = used;
+	k->seen_us = now;
+	if (written == 0 || passed <= 0)
+		return SELDOM_MS * ASK_AGAIN;
+	return (int64_t)((double)left / (double)written * (double)passed / 1000);
+}
+
+/* Is there enough, or nothing that could be done about it? */
+static int store_is_well(struct known *k, struct look *look, struct umbra_error *err)
+{
+	enum umbra_store_state state;
+	uint64_t used, granted;
+	int r = umbra_store_device_state(&k->kernel, k->next_store, &state, NULL, err);
+
+	if (r < 0 || state != UMBRA_STORE_ABSENT)
+		return r < 0 ? r : 0;
+	r = umbra_store_device_state(&k->kernel, k->store, &state, &used, err);
+	if (r < 0 || state != UMBRA_STORE_LIVE)
+		return r < 0 ? r : 0;
+	r = umbra_store_device_granted(&k->kernel, k->store, &granted, err);
+	if (r < 0 || used > granted || (used + k->low > granted && used != k->used))
+		return r < 0 ? r : 0;
+	again(look, time_left_ms(k, used, granted - used) / ASK_AGAIN);
+	return 1;
+}
+
+static bool is_well(struct known *k, struct look *look)
+{
+	int r;
+
+	if (umbra_now_us() - k->at_us > ANYWAY_US)
+		return false;
+	if (*k->why)
+		return true;
+	if (k->unfinished)
+		return false;
+	r = slid_in(k->origin, NULL);
+	if (r < 0 || (r > 0) != k->in)
+		return false;
+	return !k->in || store_is_well(k, look, NULL) > 0;
+}
+
+/* --- what is done --- */
 
 uint64_t umbra_dm_low_water(const struct umbra_pool *pool)
 {
@@ -58,46 +160,33 @@ uint64_t umbra_dm_low_water(const struct umbra_pool *pool)
 	return low * segment > LOW_BYTES ? LOW_BYTES / segment : low ? low : 1;
 }
 
-/* Segments that the live store has not touched yet, those that are free included. */
-static int left(const struct umbra_protected *p, uint64_t *out, bool *waiting,
-		struct umbra_error *err)
-{
-	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
-	uint64_t used, segments, chunks = p->pool->geometry.segment_chunks;
-	enum umbra_store_state state;
-	int r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
-
-	if (r < 0)
-		return r;
-	segments = (used + chunks - 1) / chunks;
-	*waiting = used > live->segments.n * chunks;
-	*out = umbra_pool_free_segments(p->pool) +
-	       (segments < live->segments.n ? live->segments.n - segments : 0);
-	return 0;
-}
-
 int umbra_dm_grant_all(struct umbra_protected *p, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
-	uint32_t n = umbra_pool_free_segments(p->pool), granted;
-	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
-	int r;
+	uint32_t n = umbra_pool_free_segments(p->pool), granted, i;
+	struct umbra_gauge gauge;
+	uint64_t number;
+	int r = umbra_gauge_read(p, &gauge, err);
 
-	if (!p->in || !live || n == 0)
-		return 0;
-	r = umbra_protected_begin(p, &next, err);
-	if (r == 0)
-		r = umbra_pool_grant(next, live->number, n, &granted, err);
-	if (r == 0)
-		r = umbra_protected_write(p, &next, err);
-	if (r == 0)
-		r = umbra_fault_fail("dm.granted", err);
-	if (r == 0)
-		r = umbra_store_device_grant(&p->kernel, p->pool, umbra_pool_live(p->pool), err);
-	return r;
+	if (r < 0 || !gauge.store || (n == 0 && !gauge.short_of))
+		return r;
+	number = gauge.store->number;
+	if (n > 0) {
+		r = umbra_protected_begin(p, &next, err);
+		if (r == 0)
+			r = umbra_pool_grant(next, number, n, &granted, err);
+		if (r == 0)
+			r = umbra_protected_write(p, &next, err);
+		if (r == 0)
+			r = umbra_fault_fail("dm.granted", err);
+		if (r < 0)
+			return r;
+	}
+	i = umbra_pool_find_store(p->pool, number);
+	return umbra_store_device_grant(&p->kernel, p->pool, &p->pool->stores[i], err);
 }
 
-/* The oldest, if it is not the newest, nor what the volume is being reverted to. */
+/* The oldest that is not the newest; NULL: none can be given up. */
 static const struct umbra_pool_copy *oldest(const struct umbra_pool *pool)
 {
 	const struct umbra_pool_copy *first = NULL;
@@ -113,6 +202,27 @@ static const struct umbra_pool_copy *oldest(const struct umbra_pool *pool)
 	return NULL;
 }
 
+/* Deleting waits until a creation is finished, which may take longer than writers can wait. */
+static int forget_now(struct umbra_protected *p, const struct umbra_id *id, struct umbra_error *err)
+{
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	int r = umbra_view_devices_close(p, id, err);
+
+	if (r == 0)
+		r = umbra_protected_begin(p, &next, err);
+	if (r == 0)
+		r = umbra_pool_lose(next, id, err);
+	if (r == 0)
+		r = umbra_pool_remove(next, id, err);
+	if (r == 0)
+		r = umbra_protected_write(p, &next, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.given-up", err);
+	if (r == 0)
+		r = umbra_protected_settle(p, err);
+	return r < 0 ? r : umbra_dm_grant_all(p, err);
+}
+
 static int drop_oldest(struct umbra_protected *p, const struct look *look, struct umbra_error *err)
 {
 	const struct umbra_pool_copy *copy = oldest(p->pool);
@@ -122,7 +232,7 @@ static int drop_oldest(struct umbra_protected *p, const struct look *look, struc
 	if (!copy)
 		return -ENOSPC;
 	id = copy->id;
-	r = umbra_dm_forget(p, &id, err);
+	r = umbra_pool_unfinished(p->pool) ? forget_now(p, &id, err) : umbra_dm_forget(p, &id, err);
 	if (r == 0)
 		look->watch->lost(
 			look->watch->arg, &id,
@@ -130,87 +240,125 @@ static int drop_oldest(struct umbra_protected *p, const struct look *look, struc
 	return r;
 }
 
+/* While a copy is made its store has half of what was left. */
+static bool is_low(const struct umbra_gauge *g, uint64_t low)
+{
+	return g->total < low || (g->store && g->left < low / 4);
+}
+
 /* Enough is free, or all that can be had. */
-static int make_room(struct umbra_protected *p, struct look *look, bool *waiting,
+static int make_room(struct umbra_protected *p, struct look *look, struct umbra_gauge *gauge,
 		     struct umbra_error *err)
 {
-	uint64_t n, low = umbra_dm_low_water(p->pool);
-	int r = left(p, &n, waiting, err);
+	uint64_t low = umbra_dm_low_water(p->pool);
+	int r = umbra_gauge_read(p, gauge, err);
 
-	while (r == 0 && n < low) {
-		look->again_ms = OFTEN_MS;
+	while (r == 0 && is_low(gauge, low)) {
+		look->watch->step(look->watch->arg);
 		r = drop_oldest(p, look, err);
 		if (r == 0)
-			r = left(p, &n, waiting, err);
+			r = umbra_gauge_read(p, gauge, err);
 	}
 	if (r == -ENOSPC)
 		r = 0;
 	if (r == 0)
 		r = umbra_dm_grant_all(p, err);
-	return r < 0 ? r : left(p, &n, waiting, err);
+	return r < 0 ? r : umbra_gauge_read(p, gauge, err);
 }
 
-static int give_up_if_late(struct umbra_protected *p, bool waiting, struct look *look,
-			   struct umbra_error *err)
+static void remember(struct known *k, const struct umbra_protected *p,
+		     const struct umbra_gauge *gauge)
 {
-	struct stuck *s = stuck_of(&p->kernel.area);
-	int64_t now = umbra_now_us();
+	k->origin = p->layer.origin;
+	k->in = p->in;
+	k->at_us = k->seen_us = umbra_now_us();
+	k->store = gauge->store ? gauge->store->number : UMBRA_POOL_NO_STORE;
+	k->next_store = p->pool->next_store;
+	k->used = k->seen = gauge->used;
+	k->unfinished = umbra_pool_unfinished(p->pool);
+	*k->why = '\0';
+	k->low = umbra_dm_low_water(p->pool) * p->pool->geometry.segment_chunks;
+}
+
+static int look_at(struct umbra_protected *p, struct known *k, struct look *look,
+		   struct umbra_error *err)
+{
+	struct umbra_gauge gauge = {0};
 	int r;
 
-	if (!s)
-		return umbra_oom(err);
-	if (!waiting) {
-		s->since_us = 0;
-		return 0;
+	if (p->in) {
+		r = make_room(p, look, &gauge, err);
+		if (r < 0)
+			return r;
+		again(look, umbra_pool_unfinished(p->pool) ? CREATION_MS : SELDOM_MS);
 	}
-	look->again_ms = OFTEN_MS;
-	if (s->since_us == 0)
-		s->since_us = now;
-	if (now - s->since_us < STUCK_US)
-		return 0;
-	s->since_us = 0;
-	umbra_log_error("the diff area of '%s' is full and nothing older can be given up: the "
-			"volume goes on without its shadow copies",
-			p->pool->volume);
-	r = umbra_store_device_give_up(&p->kernel, umbra_pool_live(p->pool)->number, err);
-	return r < 0 ? r : umbra_protected_settle(p, err);
+	remember(k, p, &gauge);
+	return 0;
 }
 
-static int look_at(struct umbra_protected *p, struct look *look, struct umbra_error *err)
+/* Said once, tried again and again. */
+static void remember_failure(struct known *k, const char *path, const char *why)
 {
-	bool waiting = false;
-	int r;
-
-	if (!p->in)
-		return 0;
-	if (look->again_ms < 0 || look->again_ms > SELDOM_MS)
-		look->again_ms = SELDOM_MS;
-	r = make_room(p, look, &waiting, err);
-	return r < 0 ? r : give_up_if_late(p, waiting, look, err);
+	if (strcmp(k->why, why) != 0)
+		umbra_log_error("looking after '%s': %s", path, why);
+	snprintf(k->why, sizeof(k->why), "%s", why);
+	k->at_us = umbra_now_us();
 }
 
 static int look_one(const struct umbra_dm_state *s, void *arg)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
+	struct known *k = known_of(&s->area);
 	struct umbra_error why = {0};
 	struct look *look = arg;
-	int r = umbra_protected_open(s, LOCK_WAIT_MS, &p, &why);
+	int r;
 
+	if (!k)
+		return -ENOMEM;
+	look->watch->step(look->watch->arg);
+	r = umbra_protected_open(s, LOCK_WAIT_MS, &p, &why);
+	if (r == 0)
+		r = look_at(p, k, look, &why);
+	if (r < 0)
+		again(look, SELDOM_MS);
 	if (r == -EBUSY)
-		look->again_ms = OFTEN_MS;
-	else if (r == 0)
-		r = look_at(p, look, &why);
-	if (r < 0 && r != -EBUSY)
-		umbra_log_error("looking after '%s': %s", s->path, why.text);
+		k->at_us = 0;
+	else if (r < 0)
+		remember_failure(k, s->path, why.text);
 	return 0;
+}
+
+/* Are all areas known, and well? */
+static bool all_well(struct look *look)
+{
+	struct stat st;
+	struct known *k;
+	bool well;
+
+	if (umbra_dm_state_stat(look->watch->state_fd, &st) < 0)
+		return false;
+	well = memcmp(&st.st_mtim, &listed, sizeof(listed)) == 0;
+	if (!well)
+		forget_areas();
+	listed = st.st_mtim;
+	for (k = areas; well && k; k = k->next)
+		well = is_well(k, look);
+	return well;
 }
 
 int umbra_dm_look_after(const struct umbra_storage_watch *watch, int *again_ms,
 			struct umbra_error *err)
 {
 	struct look look = {.watch = watch, .again_ms = -1};
-	int r = umbra_dm_state_each(watch->state_fd, look_one, &look, err);
+	int r = 0, waiting;
 
+	if (!all_well(&look))
+		r = umbra_dm_state_each(watch->state_fd, look_one, &look, err);
+	if (r == -ENOMEM)
+		umbra_oom(err);
+	waiting = umbra_walls_let_go(LATE_MS, r == 0 ? err : NULL);
+	if (waiting > 0)
+		again(&look, OFTEN_MS);
 	*again_ms = look.again_ms;
-	return r;
+	return r < 0 ? r : waiting < 0 ? waiting : 0;
 }

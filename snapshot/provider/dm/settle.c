@@ -172,7 +172,7 @@ static int align_grant(struct umbra_protected *p, struct umbra_error *err)
 
 	if (!live)
 		return 0;
-	r = umbra_store_device_granted(&p->kernel, p->pool, live->number, &chunks, err);
+	r = umbra_store_device_granted(&p->kernel, live->number, &chunks, err);
 	if (r < 0 || chunks == (uint64_t)live->segments.n * p->pool->geometry.segment_chunks)
 		return r;
 	return umbra_store_device_grant(&p->kernel, p->pool, live, err);

@@ -125,6 +125,11 @@ int umbra_dm_state_remove(int state_fd, const char *area, struct umbra_error *er
 	return 0;
 }
 
+int umbra_dm_state_stat(int state_fd, struct stat *out)
+{
+	return fstatat(state_fd, DIR_NAME, out, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 int umbra_dm_state_each(int state_fd, int (*fn)(const struct umbra_dm_state *s, void *arg),
 			void *arg, struct umbra_error *err)
 {

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "common/doc.h"
 #include "common/id.h"
 
@@ -27,6 +29,10 @@ int umbra_dm_state_read(int state_fd, const char *area, struct umbra_dm_state *o
 /* Durable. */
 int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct umbra_error *err);
 int umbra_dm_state_remove(int state_fd, const char *area, struct umbra_error *err);
+
+/* Of the directory that they are in: changed when there are more or fewer. -ENOENT: there are none.
+ */
+int umbra_dm_state_stat(int state_fd, struct stat *out);
 
 /* Calls fn for each; what cannot be read is logged and left out. A result other than 0 ends it. */
 int umbra_dm_state_each(int state_fd, int (*fn)(const struct umbra_dm_state *s, void *arg),

@@ -6,8 +6,10 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/look_after.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/walls.h"
 
 /* --- making --- */
 
@@ -95,25 +97,19 @@ static uint32_t visible(const struct umbra_pool *pool)
 	return n;
 }
 
-static uint64_t used_segments(const struct umbra_protected *p, struct umbra_error *err)
+static uint64_t used_segments(const struct umbra_protected *p)
 {
-	const struct umbra_pool *pool = p->pool;
-	const struct umbra_pool_store *live = umbra_pool_live(pool);
-	uint64_t chunks, n = pool->geometry.segments - umbra_pool_free_segments(pool);
-	enum umbra_store_state state;
+	struct umbra_gauge gauge = {0};
 
-	if (!live || !p->in ||
-	    umbra_store_device_state(&p->kernel, live->number, &state, &chunks, err) < 0)
-		return n;
-	n -= live->segments.n;
-	return n + (chunks + pool->geometry.segment_chunks - 1) / pool->geometry.segment_chunks;
+	umbra_gauge_read(p, &gauge, NULL);
+	return umbra_gauge_in_use(p, &gauge);
 }
 
 static json_t *report(const struct umbra_protected *p, const char *path)
 {
 	const struct umbra_pool_geometry *g = &p->pool->geometry;
 	json_int_t segment = (json_int_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
-	json_int_t used = (json_int_t)used_segments(p, NULL);
+	json_int_t used = (json_int_t)used_segments(p);
 	uint32_t copies = visible(p->pool);
 	json_t *doc;
 
@@ -221,4 +217,5 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.add = add,
 	.remove = remove_area,
 	.look_after = umbra_dm_look_after,
+	.let_go = umbra_walls_let_go,
 };

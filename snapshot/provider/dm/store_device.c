@@ -320,27 +320,6 @@ int umbra_store_device_state(const struct umbra_kernel *k, uint64_t store,
 	return r < 0 ? r : parse_status(&status, out, used, UMBRA_DM_CHUNK_SECTORS);
 }
 
-int umbra_store_device_granted(const struct umbra_kernel *k, const struct umbra_pool *pool,
-			       uint64_t store, uint64_t *chunks, struct umbra_error *err)
-{
-	_cleanup_dm_table_ struct umbra_dm_table table = {0};
-	struct umbra_device_name name;
-	unsigned int maj, min;
-	uint64_t sum = 0;
-	size_t i;
-	int r;
-
-	name_of(k, "cow", store, &name);
-	r = umbra_dm_table(umbra_dm_named(name.name), UMBRA_DM_LIVE, &table, err);
-	for (i = 0; r == 0 && i < table.n; i++)
-		if (sscanf(table.v[i].params, "%u:%u", &maj, &min) == 2 &&
-		    makedev(maj, min) == k->pool)
-			sum += table.v[i].length;
-	if (r == 0)
-		*chunks = sum / pool->geometry.chunk_sectors;
-	return r;
-}
-
 int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_t *out,
 			      struct umbra_error *err)
 {
@@ -441,17 +420,49 @@ int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_po
 	return r < 0 ? r : 0; /* stuck at the next wall already: for the next grant */
 }
 
-int umbra_store_device_stuck(const struct umbra_kernel *k, const struct umbra_pool *pool,
-			     const struct umbra_pool_store *store, struct umbra_error *err)
+/* Where the wall at the end of this device begins; *next is that wall, suspended or not. 1: there
+ * is none, and at is the device's length. */
+static int wall_of(const struct umbra_kernel *k, struct umbra_dm_ref ref, uint64_t *at,
+		   struct umbra_dm_info *next, struct umbra_error *err)
 {
-	enum umbra_store_state state;
-	uint64_t used;
-	int r = umbra_store_device_state(k, store->number, &state, &used, err);
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	const struct umbra_dm_line *last;
+	unsigned int maj, min;
+	const char *role;
+	int r = umbra_dm_table(ref, UMBRA_DM_LIVE, &table, err);
 
 	if (r < 0)
 		return r;
-	return state == UMBRA_STORE_LIVE &&
-	       used > (uint64_t)store->segments.n * pool->geometry.segment_chunks;
+	last = table.n ? &table.v[table.n - 1] : NULL;
+	*at = umbra_dm_table_sectors(&table);
+	if (!last || sscanf(last->params, "%u:%u ", &maj, &min) != 2)
+		return 1;
+	r = umbra_dm_info(umbra_dm_numbered(makedev(maj, min)), next, err);
+	if (r < 0)
+		return r;
+	role = r == 0 ? umbra_device_role(&k->area, next->uuid) : NULL;
+	if (!role || strncmp(role, "wall", 4) != 0)
+		return 1;
+	*at -= last->length;
+	return 0;
+}
+
+int umbra_store_device_granted(const struct umbra_kernel *k, uint64_t store, uint64_t *chunks,
+			       struct umbra_error *err)
+{
+	struct umbra_device_name cow;
+	struct umbra_dm_info wall = {0};
+	uint64_t at;
+	int i, r;
+
+	name_of(k, "cow", store, &cow);
+	r = wall_of(k, umbra_dm_named(cow.name), &at, &wall, err);
+	for (i = 0; r == 0 && !wall.suspended && i < WALLS; i++)
+		r = wall_of(k, umbra_dm_numbered(wall.dev), &at, &wall, err);
+	if (r < 0)
+		return r;
+	*chunks = at / UMBRA_DM_CHUNK_SECTORS;
+	return 0;
 }
 
 int umbra_store_device_give_up(const struct umbra_kernel *k, uint64_t store,

@@ -37,11 +37,6 @@ enum umbra_store_state {
 int umbra_store_device_state(const struct umbra_kernel *k, uint64_t store,
 			     enum umbra_store_state *out, uint64_t *used, struct umbra_error *err);
 
-/* How many chunks the device was given, which may be more or fewer than the pool says after a kill.
- * -ENXIO: there is no device. */
-int umbra_store_device_granted(const struct umbra_kernel *k, const struct umbra_pool *pool,
-			       uint64_t store, uint64_t *chunks, struct umbra_error *err);
-
 /* The number of snap<S>. */
 int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_t *out,
 			      struct umbra_error *err);
@@ -53,11 +48,15 @@ int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_
 int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_pool *pool,
 			     const struct umbra_pool_store *store, struct umbra_error *err);
 
-/* Is somebody waiting at the wall? For how long is the caller's to measure. 1, 0 or negative. */
-int umbra_store_device_stuck(const struct umbra_kernel *k, const struct umbra_pool *pool,
-			     const struct umbra_pool_store *store, struct umbra_error *err);
+/*
+ * How many chunks writers get before they wait at the wall: what the pool says, but where a process
+ * was killed in between. When more are in use somebody waits. Asks the kernel only and changes
+ * nothing, so it needs no lock; of k only the area. -ENXIO: the store has no devices.
+ */
+int umbra_store_device_granted(const struct umbra_kernel *k, uint64_t store, uint64_t *chunks,
+			       struct umbra_error *err);
 
-/* The volume goes on and the copies are lost: the wall becomes an error. */
+/* The volume goes on and the copies are lost: the wall becomes an error. Needs no lock either. */
 int umbra_store_device_give_up(const struct umbra_kernel *k, uint64_t store,
 			       struct umbra_error *err);
 
