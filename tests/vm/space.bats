@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Provider dm when space runs out: who waits, for how long, and what is lost.
+# vm: --time 900 --mem 768M --disk 800M --disk 800M --disk 200M
+load ../system/helper
+load volume
+
+TEST_LIMIT=200
+STALL_MS=2000
+
+setup() {
+	umbra_setup
+	NOW=1800000000
+	WRITER=$UMBRA_BUILD/tests/vm/umbra-vm-writer
+	STOPPED=()
+}
+
+teardown() {
+	local pid
+	for pid in "${STOPPED[@]}"; do
+		kill -CONT "$pid" 2>/dev/null || true
+	done
+	drop_volumes
+	umbra_teardown
+}
+
+create() {
+	NOW=$((NOW + 1))
+	UMBRA_TEST_NOW=$NOW umbra create "$@"
+}
+
+# Umbrad, not its second.
+worker() { pgrep -x umbrad; }
+second() { pgrep -x umbra-standby; }
+
+# copies N SIZE EACH: the volume gets a diff area of that size and N copies, told apart by a file;
+# after each of them so many megabytes are written over. After the last that is left to the test.
+copies() {
+	local k
+	fill_big "$BIG"
+	umbra storage add --size "$2" "$T/vol" >"$T/area"
+	: >"$T/tokens"
+	for ((k = 1; k <= $1; k++)); do
+		[ "$k" = 1 ] || fill_big "$3"
+		echo "$k" >"$T/vol/which"
+		create "$T/vol" >"$T/created"
+		cut -d ' ' -f 1 "$T/created" >>"$T/tokens"
+	done
+	echo now >"$T/vol/which"
+	sync -f "$T/vol"
+}
+
+# in_copy K: what the K-th copy has in it.
+in_copy() { cat "$T/tree/$(sed -n "$1p" "$T/tokens")$T/vol/which"; }
+
+# is_whole K: the K-th copy can be opened and is what it was.
+is_whole() {
+	mkdir -p "$T/tree"
+	umbra mount "$T/tree" >/dev/null
+	local said
+	said=$(in_copy "$1" 2>&1) || said="nothing: $said"
+	umbra umount "$T/tree"
+	[ "$said" = "$1" ] || { echo "copy $1: $said"; return 1; }
+}
+
+# write_over MEGABYTES SECONDS: no error and no stall; an old file is written over.
+write_over() {
+	local n longest
+	read -r n longest < <("$WRITER" "$T/vol/big" "$1" "$2" || echo 0 999999)
+	echo "# $n writes, longest $longest ms" >&3
+	[ "$n" -gt 0 ]
+	[ "$longest" -le "$STALL_MS" ]
+}
+
+fill_big() { "$WRITER" "$T/vol/big" "$1" 0 >/dev/null; }
+
+nothing_suspended() {
+	local name
+	for name in $(dmsetup ls | awk '{print $1}'); do
+		[[ $name != *-wall* ]] || continue
+		[[ $(dmsetup info -c --noheadings -o suspended "$name") != Suspended ]] || return 1
+	done
+}
+
+@test "the origin is filled to 100 %, with the diff area inside" {
+	volume vol /dev/ubdb ext4
+	BIG=540
+	copies 2 160M 20
+	dd if=/dev/zero of="$T/vol/fill" bs=1M status=none 2>/dev/null || true
+	sync -f "$T/vol"
+	[ "$(df --output=avail "$T/vol" | tail -1)" -lt 1024 ]
+	is_whole 1
+	is_whole 2
+	create "$T/vol"
+	umbra delete --yes --all "$T/vol"
+	[ "$(layer vol)" = out ]
+	rm "$T/vol/fill"
+	umount "$T/vol"
+	e2fsck -fn /dev/mapper/vol
+}
+
+# wait_for SECONDS COMMAND…
+wait_for() {
+	local i n=$1
+	shift
+	for ((i = 0; i < n * 10; i++)); do
+		"$@" && return
+		sleep 0.1
+	done
+	echo "after $n s not: $*"
+	return 1
+}
+
+fewer_sets() { [ "$(umbra list --json | grep -o '@GMT[^"]*' | sort -u | wc -l)" -lt "$1" ]; }
+
+exhausted() {
+	volume vol /dev/ubdb "$1"
+	copies 5 96M 20
+	write_over 70 8
+	is_whole 5
+	run ! is_whole 1
+	wait_for 10 fewer_sets 5
+	# What nobody can make room for.
+	write_over 300 8
+	[ "$(layer vol)" = out ] || wait_for 10 lost_copies
+	run ! is_whole 5
+}
+
+lost_copies() { umbra storage --json | grep -q '"copies": *0'; }
+
+@test "the pool is exhausted at full speed: first the oldest go, then all; ext4 does not notice" {
+	BIG=300
+	exhausted ext4
+	umbra delete --yes --all "$T/vol" || true
+	umount "$T/vol"
+	e2fsck -fn /dev/mapper/vol
+}
+
+@test "the pool is exhausted at full speed: first the oldest go, then all; XFS does not notice" {
+	BIG=300
+	exhausted xfs
+	umbra delete --yes --all "$T/vol" || true
+	umount "$T/vol"
+	xfs_repair -n /dev/mapper/vol
+}
+
+@test "umbrad is killed while writers are at it: its second takes its place" {
+	local writer i
+	volume vol /dev/ubdb ext4
+	BIG=300
+	copies 5 96M 20
+	"$WRITER" "$T/vol/big" 70 8 >"$T/writes" &
+	writer=$!
+	for i in 1 2 3; do
+		sleep 0.7
+		wait_for 5 worker
+		kill -9 "$(worker)"
+	done
+	wait $writer
+	cat "$T/writes" >&3
+	[ "$(cut -d ' ' -f 2 "$T/writes")" -le "$STALL_MS" ]
+	is_whole 5
+	wait_for 5 worker
+	wait_for 5 second
+}
+
+@test "umbrad is stopped while writers are at it: it is killed, and the second takes its place" {
+	volume vol /dev/ubdb ext4
+	BIG=300
+	copies 5 96M 20
+	STOPPED=("$(worker)")
+	kill -STOP "${STOPPED[0]}"
+	write_over 70 6
+	is_whole 5
+	wait_for 5 worker
+	[ "$(worker)" != "${STOPPED[0]}" ]
+}
+
+@test "the second is killed, and stopped: there is another" {
+	local pid
+	volume vol /dev/ubdb ext4
+	BIG=100
+	copies 1 64M 0
+	wait_for 5 second
+	pid=$(second)
+	kill -9 "$pid"
+	wait_for 5 other_second "$pid"
+	pid=$(second)
+	STOPPED=("$pid")
+	kill -STOP "$pid"
+	wait_for 10 other_second "$pid"
+	is_whole 1
+}
+
+other_second() {
+	local pid
+	pid=$(second)
+	[ -n "$pid" ] && [ "$pid" != "$1" ]
+}
+
+@test "somebody is stopped with the volume's lock: writers go on, the copies are said to be lost" {
+	local lock pid
+	volume vol /dev/ubdb ext4
+	BIG=300
+	copies 3 64M 10
+	lock=$(ls -t /run/umbra/dm/*.lock | head -1)
+	flock --no-fork "$lock" sleep 30 &
+	pid=$!
+	sleep 0.3
+	write_over 300 5
+	kill $pid
+	wait_for 10 lost_copies
+	run ! is_whole 3
+	nothing_suspended
+}
+
+@test "a copy is made while the volume is written at full speed and the pool is nearly full" {
+	local writer i
+	volume vol /dev/ubdb ext4
+	BIG=300
+	copies 5 96M 20
+	"$WRITER" "$T/vol/big" 40 12 >"$T/writes" &
+	writer=$!
+	for i in 1 2 3; do
+		create "$T/vol"
+	done
+	wait $writer
+	cat "$T/writes" >&3
+	[ "$(cut -d ' ' -f 2 "$T/writes")" -le "$STALL_MS" ]
+	umbra list >&3
+	nothing_suspended
+	mkdir -p "$T/tree"
+	umbra mount "$T/tree"
+	[ "$(cat "$T/tree/$(ls "$T/tree" | tail -1)$T/vol/which")" = now ]
+	umbra umount "$T/tree"
+}
