@@ -2,13 +2,14 @@
 #include "snapshot/sys/dm.h"
 
 #include <fcntl.h>
+#include <linux/dm-ioctl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "snapshot/sys/dm_task.h"
-#include "snapshot/sys/dm_udev.h"
 
 void umbra_dm_path(dev_t dev, char out[UMBRA_DM_PATH_MAX])
 {
@@ -113,11 +114,38 @@ static int create_empty(const char *name, const char *uuid, dev_t *dev, struct u
 	return r < 0 ? r : get_dev(task, dev);
 }
 
+/*
+ * Somebody else's device. The library always has something to tell udev, at the least that there
+ * are no links to be made, and udev remembers that: /dev/mapper/NAME and /dev/VG/LV would go. An
+ * event that says nothing leaves all as it was.
+ */
+static int resume_numbered(struct umbra_dm_ref ref, struct umbra_error *err)
+{
+	struct dm_ioctl io = {
+		.version = {DM_VERSION_MAJOR, 0, 0},
+		.data_size = sizeof(io),
+		.data_start = sizeof(io),
+		.flags = DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG,
+		.dev = ref.dev,
+	};
+	char what[UMBRA_DM_SHOWN];
+	_cleanup_close_ int control = -1;
+	int r = umbra_dm_control_open(&control, err);
+
+	if (r < 0 || ioctl(control, DM_DEV_SUSPEND, &io) == 0)
+		return r;
+	return umbra_fail_errno(err, errno, "cannot resume device-mapper device %s",
+				umbra_dm_show(ref, what));
+}
+
 static int resume(struct umbra_dm_ref ref, struct umbra_error *err)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
-	int r = umbra_dm_task_new(DM_DEVICE_RESUME, "resume", ref, &task, err);
+	int r;
 
+	if (!ref.name)
+		return resume_numbered(ref, err);
+	r = umbra_dm_task_new(DM_DEVICE_RESUME, "resume", ref, &task, err);
 	if (r < 0)
 		return r;
 	dm_task_skip_lockfs(task);

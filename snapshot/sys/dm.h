@@ -5,10 +5,10 @@
  * calls allocate, log, and wait for udev; snapshot/sys/dm_hold.h is for then.
  *
  * A device of ours is called by its name. Events that changing it causes tell udev to make its
- * links and nothing else: nobody looks for filesystems on it. Where udev runs a call returns when
- * udev has done that, or after UMBRA_DM_UDEV_MS. Where it does not, /dev/mapper/NAME is made by
- * the call. A device of somebody else is called by its number, which it keeps as long as it is
- * open or mounted, while names change; and udev goes on treating it as before.
+ * links and nothing else: nobody looks for filesystems on it. Nobody waits for udev, so
+ * /dev/mapper/NAME can come and go later: umbra_dm_path() is always there. Without udev the node
+ * is made by the call. A device of somebody else is called by its number, which it keeps as long as
+ * it is open or mounted, while names change; and udev goes on treating it as before.
  */
 #pragma once
 
@@ -23,7 +23,6 @@
 #include "snapshot/sys/dm_table.h"
 
 #define UMBRA_DM_PATH_MAX  32
-#define UMBRA_DM_UDEV_MS   10000
 #define UMBRA_DM_REMOVE_MS 5000
 
 struct umbra_dm_ref {

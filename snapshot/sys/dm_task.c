@@ -15,6 +15,8 @@
 #define LOG_ERRORS   3
 #define LOG_WARNINGS 4
 
+#define UDEV_RUNS "/run/udev/control"
+
 /* The library has one state for all threads; said is what it told last, both under the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char said[256];
@@ -40,7 +42,7 @@ __attribute__((format(printf, 5, 6))) static void hear(int level, const char *fi
 
 void umbra_dm_leave(pthread_mutex_t **held)
 {
-	dm_lib_release(); /* its descriptor is not close-on-exec */
+	dm_lib_release(); /* makes nodes; and its descriptor is not close-on-exec */
 	pthread_mutex_unlock(*held);
 }
 
@@ -52,6 +54,7 @@ pthread_mutex_t *umbra_dm_enter(void)
 	if (!ready) {
 		dm_log_with_errno_init(hear);
 		dm_set_name_mangling_mode(DM_STRING_MANGLING_NONE);
+		dm_udev_set_sync_support(0);
 		ready = true;
 	}
 	*said = '\0';
@@ -126,40 +129,22 @@ void umbra_dm_sleep_ms(long ms)
 	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
-/* dm_udev_wait() has no limit, and udev may be stopped. */
-static void wait_udev(uint32_t cookie)
-{
-	long end = umbra_dm_now_ms() + UMBRA_DM_UDEV_MS;
-	int ready = 0;
-
-	if (cookie == 0) { /* no udev: the library makes and removes nodes now */
-		dm_udev_wait(cookie);
-		return;
-	}
-	while (dm_udev_wait_immediate(cookie, &ready) && !ready && umbra_dm_now_ms() < end)
-		umbra_dm_sleep_ms(1);
-	if (ready)
-		return;
-	umbra_log_warning("udev has not answered for %d s: its links to devices may be missing",
-			  UMBRA_DM_UDEV_MS / 1000);
-	dm_udev_complete(cookie);
-	dm_udev_wait(cookie);
-}
-
+/*
+ * Flags for udev, and no semaphore that udev is to answer: a killed process would leave that
+ * behind, and a stopped udev keep us. Where udev runs it makes and removes the links; else the
+ * library makes nodes.
+ */
 int umbra_dm_run_with_event(struct dm_task *task, const char *verb, struct umbra_dm_ref ref,
 			    struct umbra_error *err)
 {
-	uint32_t cookie = 0;
-	int r = 0;
+	bool udev = access(UDEV_RUNS, F_OK) == 0;
+	uint32_t none = 0;
 
-	if (!ref.name)
-		return dm_task_run(task) ? 0 : umbra_dm_fail(task, verb, ref, err);
-	if (!dm_task_set_cookie(task, &cookie, UMBRA_DM_UDEV_FLAGS))
+	if (!dm_task_set_cookie(task, &none,
+				UMBRA_DM_UDEV_FLAGS |
+					(udev ? DM_UDEV_DISABLE_LIBRARY_FALLBACK : 0)))
 		return umbra_dm_fail(task, verb, ref, err);
-	if (!dm_task_run(task))
-		r = umbra_dm_fail(task, verb, ref, err);
-	wait_udev(cookie);
-	return r;
+	return umbra_dm_run(task, verb, ref, err);
 }
 
 int umbra_dm_run(struct dm_task *task, const char *verb, struct umbra_dm_ref ref,

@@ -26,7 +26,7 @@ int umbra_dm_task_new(int type, const char *verb, struct umbra_dm_ref ref, struc
 int umbra_dm_run(struct dm_task *task, const char *verb, struct umbra_dm_ref ref,
 		 struct umbra_error *err);
 
-/* Of tasks that cause an event for udev: waits for it where the device is ours. */
+/* Of tasks on devices of ours that cause an event for udev. */
 int umbra_dm_run_with_event(struct dm_task *task, const char *verb, struct umbra_dm_ref ref,
 			    struct umbra_error *err);
 
