@@ -7,7 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "common/fault.h"
-#include "snapshot/sys/held.h"
+#include "common/token.h"
 #include "snapshot/sys/limit.h"
 
 /* While writers are stuck at one wall the next is built behind what they get, and so on until there
@@ -341,7 +341,7 @@ int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_
  * as it was. Kernels before 6.8 say EINVAL for that, and drop the loaded table. */
 static int resume_cow(const char *name, struct umbra_error *err)
 {
-	int64_t begun = umbra_boottime_us();
+	int64_t begun = umbra_now_us();
 	struct umbra_limit limit;
 	int r = umbra_limit_start(&limit, UMBRA_STORE_DRAIN_MS);
 
@@ -349,7 +349,7 @@ static int resume_cow(const char *name, struct umbra_error *err)
 		return umbra_fail_errno(err, r, "cannot set a time limit");
 	r = umbra_dm_resume(umbra_dm_named(name), err);
 	umbra_limit_stop(&limit);
-	if (r == 0 || umbra_boottime_us() - begun < (int64_t)UMBRA_STORE_DRAIN_MS * 1000)
+	if (r == 0 || umbra_now_us() - begun < (int64_t)UMBRA_STORE_DRAIN_MS * 1000)
 		return r;
 	r = umbra_dm_unload(umbra_dm_named(name), err);
 	return r < 0 ? r : 1;
