@@ -6,9 +6,10 @@
  *	begin -> run -> end		all copies stay as they are, but those that were given up
  *
  * begin() checks everything, takes the volume for itself, and marks it, durably: from then on it is
- * something between two states. run() takes as long as there is to be written, and may be stopped
- * or killed anywhere; begin() and run() again go on, and with another copy revert to that one.
- *Until run() is done the provider makes no copy of the volume and does not let go of the copy.
+ * something between two states, and is not mounted by mistake. run() takes as long as there is to
+ *be written, and may be stopped or killed anywhere; begin() and run() again go on, and with another
+ *copy revert to that one. Until run() is done the provider makes no copy of the volume and does not
+ *let go of the copy.
  *
  * All of it needs root.
  */
@@ -61,6 +62,10 @@ struct umbra_revert_ops {
 	int (*run)(struct umbra_revert *revert, struct umbra_error *err);
 	/* Lets go of the volume; after begin(), whatever run() said. */
 	void (*end)(struct umbra_revert *revert);
+
+	/* Is the copy's volume being reverted to it, by somebody, or by nobody any more? 1 or 0; 0
+	 * too when the copy is lost. */
+	int (*under_way)(int state_fd, const struct umbra_shadow *shadow, struct umbra_error *err);
 
 	/* Calls fn with each copy that a volume is being reverted to. lost: it cannot be any more.
 	 * A result other than 0 ends it. */

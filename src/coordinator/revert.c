@@ -242,6 +242,32 @@ int umbra_revert_serve(struct umbra_session *s, const json_t *request, json_t *r
 
 /* --- unfinished ones --- */
 
+int umbra_revert_permits(struct umbra_session *s, const struct umbra_set *set,
+			 struct umbra_error *err)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+	const struct umbra_provider *p;
+	size_t i;
+
+	for (i = 0; i < set->n_shadows; i++) {
+		struct umbra_error why = {0};
+
+		p = umbra_provider_find(set->shadows[i]->provider);
+		/* Where it cannot be told, deleting it cannot do harm either. */
+		if (!p || !p->revert ||
+		    p->revert->under_way(umbra_engine_state_fd(s->engine), set->shadows[i], &why) <=
+			    0)
+			continue;
+		umbra_token_format(set->time, token);
+		return umbra_fail(
+			err, UMBRA_E_BUSY, EBUSY,
+			"'%s' is reverted to set %s, and only in part yet: let 'umbra revert' "
+			"go on with it, or revert to another set",
+			set->shadows[i]->path, token);
+	}
+	return 0;
+}
+
 static int each_unfinished(struct umbra_session *s,
 			   int (*fn)(void *arg, const struct umbra_id *shadow, bool lost),
 			   void *arg, struct umbra_error *err)
@@ -256,49 +282,6 @@ static int each_unfinished(struct umbra_session *s,
 			r = p[i]->revert->unfinished(umbra_engine_state_fd(s->engine), fn, arg,
 						     err);
 	return r;
-}
-
-static int compare(void *arg, const struct umbra_id *shadow, bool lost)
-{
-	const struct umbra_set *set = arg;
-	size_t i;
-
-	for (i = 0; !lost && i < set->n_shadows; i++)
-		if (strcmp(set->shadows[i]->id.s, shadow->s) == 0)
-			return 1;
-	return 0;
-}
-
-static bool may_be_reverted_to(const struct umbra_set *set)
-{
-	const struct umbra_provider *p;
-	size_t i;
-
-	for (i = 0; i < set->n_shadows; i++) {
-		p = umbra_provider_find(set->shadows[i]->provider);
-		if (p && p->revert)
-			return true;
-	}
-	return false;
-}
-
-int umbra_revert_permits(struct umbra_session *s, const struct umbra_set *set,
-			 struct umbra_error *err)
-{
-	char token[UMBRA_TOKEN_LEN + 1];
-	int r;
-
-	if (!may_be_reverted_to(set))
-		return 0;
-	r = each_unfinished(s, compare, (void *)(uintptr_t)set, err);
-	if (r <= 0)
-		return r;
-	umbra_token_format(set->time, token);
-	return umbra_fail(
-		err, UMBRA_E_BUSY, EBUSY,
-		"a volume is reverted to its copy in set %s, and only in part yet: let 'umbra "
-		"revert' go on with it, or revert to another set",
-		token);
 }
 
 struct check {

@@ -21,6 +21,9 @@
 #define PIECE_US     500000
 #define PIECE_CHUNKS 4096
 
+/* Where every filesystem that dm takes has its superblock. */
+#define SUPERBLOCK_BYTES 4096U
+
 static struct umbra_dm_revert *free_revert(struct umbra_dm_revert *v)
 {
 	if (v) {
@@ -258,11 +261,25 @@ static int look_at(struct umbra_dm_revert *v, struct umbra_revert_request *q, bo
 	return r < 0 ? r : refuse_mounted(q, p->layer.origin, mounted, err);
 }
 
+/* Marks the copy; what is written where is settled. */
+static int start(struct umbra_dm_revert *v, struct umbra_protected *p, uint32_t copy,
+		 struct umbra_error *err)
+{
+	int r = 0;
+
+	if (count_newer(p, copy) == 0)
+		r = v->below = umbra_dm_open(p->kernel.real, O_RDWR | O_DIRECT, err);
+	if (r < 0)
+		return r;
+	v->base.resumed = umbra_pool_reverting(p->pool) != NULL;
+	r = mark(p, &v->shadow, err);
+	return r < 0 ? r : umbra_fault_fail("dm.revert-marked", err);
+}
+
 static int take(struct umbra_dm_revert *v, struct umbra_revert_request *q, bool mounted,
 		struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
-	const struct umbra_pool_copy *before;
 	uint32_t copy;
 	int r = open_locked(v, &p, &copy, err);
 
@@ -274,18 +291,15 @@ static int take(struct umbra_dm_revert *v, struct umbra_revert_request *q, bool 
 		r = check_room(q, v, p, copy, err);
 	if (r == 0)
 		r = take_origin(v, q, p->layer.origin, err);
-	if (r == 0 && mounted) /* unmounting has written more */
+	if (r < 0)
+		return r;
+	if (mounted) /* unmounting has written more */
 		r = check_room(q, v, p, copy, err);
-	if (r < 0)
-		return r;
-	if (count_newer(p, copy) == 0)
-		r = v->below = umbra_dm_open(p->kernel.real, O_RDWR | O_DIRECT, err);
-	if (r < 0)
-		return r;
-	before = umbra_pool_reverting(p->pool);
-	v->base.resumed = before != NULL;
-	r = mark(p, &v->shadow, err);
-	return r < 0 ? r : umbra_fault_fail("dm.revert-marked", err);
+	if (r == 0)
+		r = start(v, p, copy, err);
+	if (r < 0 && mounted)
+		umbra_wrap(err, r, "'%s' is unmounted now, and unchanged", q->shadow->path);
+	return r;
 }
 
 static int begin(struct umbra_revert_request *q, struct umbra_revert **out, struct umbra_error *err)
@@ -343,6 +357,39 @@ static int secure_room(const struct umbra_dm_revert *v, struct umbra_protected *
 	return r < 0 ? r : 0;
 }
 
+static int target(const struct umbra_dm_revert *v)
+{
+	return v->below >= 0 ? v->below : v->origin;
+}
+
+static int flush(const struct umbra_dm_revert *v, struct umbra_error *err)
+{
+	return fdatasync(target(v)) < 0
+		       ? umbra_fail_errno(err, errno, "cannot write out the volume")
+		       : 0;
+}
+
+/*
+ * What is neither the one nor the other cannot be mounted: its superblock goes first and comes back
+ * last. Only if it was written since the copy; else it is not among what may be written here.
+ */
+static int hide(struct umbra_dm_revert *v, const struct umbra_area *area, struct umbra_error *err)
+{
+	size_t len = SUPERBLOCK_BYTES;
+	int r;
+
+	if (v->chunks.n == 0 || v->chunks.e[0].old != 0 || umbra_area_owns(area, 0, &len) ||
+	    len < SUPERBLOCK_BYTES)
+		return 0;
+	memset(v->is, 0, len);
+	if (pwrite(target(v), v->is, len, 0) != (ssize_t)len)
+		return umbra_fail_errno(err, errno, "cannot write the volume");
+	v->hidden = true;
+	v->next = 1;
+	r = flush(v, err);
+	return r < 0 ? r : umbra_fault_fail("dm.revert-hidden", err);
+}
+
 static int piece(struct umbra_dm_revert *v, struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
@@ -354,6 +401,8 @@ static int piece(struct umbra_dm_revert *v, struct umbra_error *err)
 
 	if (r == 0)
 		r = secure_room(v, p, copy, &chunks, err);
+	if (r == 0 && v->next == 0)
+		r = hide(v, p->area, err);
 	while (r == 0 && v->next < v->chunks.n && v->next - first + UMBRA_DM_REVERT_RUN <= chunks &&
 	       umbra_now_us() < until) {
 		r = umbra_dm_revert_run(v, p->area, err);
@@ -363,31 +412,39 @@ static int piece(struct umbra_dm_revert *v, struct umbra_error *err)
 	return r < 0 ? r : umbra_fault_fail("dm.revert-piece", err);
 }
 
-/* Durable, also for who reads through the page cache. */
-static int flush(const struct umbra_dm_revert *v, struct umbra_error *err)
+/* Everything else is durable: the superblock comes back, also for who reads through the page cache,
+ * and the mark goes. */
+static int show(struct umbra_dm_revert *v, struct umbra_error *err)
 {
-	int fd = v->below >= 0 ? v->below : v->origin;
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	uint32_t copy;
+	int r = flush(v, err);
 
-	if (fdatasync(fd) < 0 || ioctl(v->origin, BLKFLSBUF) < 0)
-		return umbra_fail_errno(err, errno, "cannot write out the volume");
-	return umbra_fault_fail("dm.revert-flushed", err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.revert-flushed", err);
+	if (r == 0)
+		r = open_locked(v, &p, &copy, err);
+	v->next = 0;
+	if (r == 0 && v->hidden)
+		r = umbra_dm_revert_run(v, p->area, err);
+	if (r == 0)
+		r = flush(v, err);
+	if (r == 0 && ioctl(v->origin, BLKFLSBUF) < 0)
+		r = umbra_fail_errno(err, errno, "cannot write out the volume");
+	if (r == 0)
+		r = umbra_fault_fail("dm.revert-shown", err);
+	return r < 0 ? r : mark(p, NULL, err);
 }
 
 static int run(struct umbra_revert *revert, struct umbra_error *err)
 {
 	struct umbra_dm_revert *v = (struct umbra_dm_revert *)revert;
-	_cleanup_protected_ struct umbra_protected *p = NULL;
-	uint32_t copy;
 	int r = 0;
 
 	while (r == 0 && v->next < v->chunks.n)
 		r = piece(v, err);
 	if (r == 0)
-		r = flush(v, err);
-	if (r == 0)
-		r = open_locked(v, &p, &copy, err);
-	if (r == 0)
-		r = mark(p, NULL, err);
+		r = show(v, err);
 	return r < 0 ? r : umbra_fault_fail("dm.reverted", err);
 }
 
@@ -406,6 +463,18 @@ static int on_device(int state_fd, const struct umbra_shadow *shadow, dev_t devi
 	int r = umbra_protected_area_of(state_fd, device, &found, err);
 
 	return r <= 0 ? r : area && strcmp(area, found.s) == 0;
+}
+
+static int under_way(int state_fd, const struct umbra_shadow *shadow, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	const struct umbra_pool_copy *to;
+	int r = umbra_dm_find(state_fd, shadow, &p, err);
+
+	if (r < 0)
+		return r;
+	to = umbra_pool_reverting(p->pool);
+	return to && to->state != UMBRA_POOL_LOST && strcmp(to->id.s, shadow->id.s) == 0;
 }
 
 struct look {
@@ -435,5 +504,6 @@ const struct umbra_revert_ops umbra_dm_revert_ops = {
 	.begin = begin,
 	.run = run,
 	.end = end,
+	.under_way = under_way,
 	.unfinished = unfinished,
 };

@@ -25,6 +25,7 @@ struct umbra_dm_revert {
 	size_t chunk_bytes;
 	struct umbra_exceptions chunks; /* sorted; new: 1 if the live store has the chunk, else 0 */
 	size_t next;                    /* of them */
+	bool hidden;                    /* the superblock is gone, and comes last */
 	void *was, *is;                 /* what is compared: UMBRA_DM_REVERT_RUN chunks each */
 };
 
