@@ -84,6 +84,15 @@ static int is_same(const struct umbra_restore *r, const struct umbra_node *node,
 	return differs < 0 ? differs : differs == 0;
 }
 
+/* Only files and links are replaced by something else. A device, a FIFO or a socket is what
+ * programs talk to; whoever names one as the place to restore to does not want it gone. */
+static bool may_replace(const struct umbra_node *live, const struct umbra_node *node)
+{
+	mode_t type = live->st.st_mode & S_IFMT;
+
+	return type == S_IFREG || type == S_IFLNK || type == (node->st.st_mode & S_IFMT);
+}
+
 static int one_file(struct umbra_restore *r, const char *path, const struct umbra_node *node,
 		    const struct umbra_target *dir, const char *name, const struct umbra_node *live,
 		    struct umbra_error *err)
@@ -91,11 +100,12 @@ static int one_file(struct umbra_restore *r, const char *path, const struct umbr
 	bool old = live->fd >= 0;
 	int ret;
 
-	if (old && S_ISDIR(live->st.st_mode))
-		return umbra_fail(err, UMBRA_E_EXISTS, EISDIR,
-				  "'%s' is a directory now, the copy has a %s: move it away, or "
+	if (old && !may_replace(live, node))
+		return umbra_fail(err, UMBRA_E_EXISTS, S_ISDIR(live->st.st_mode) ? EISDIR : EEXIST,
+				  "'%s' is a %s now, the copy has a %s: move it away, or "
 				  "restore to another place with --to",
-				  path, umbra_type_name(node->st.st_mode));
+				  path, umbra_type_name(live->st.st_mode),
+				  umbra_type_name(node->st.st_mode));
 	if (umbra_node_is_unreadable(node))
 		return umbra_view_unreadable(r->view, path, err);
 	ret = old ? is_same(r, node, live, path, err) : 0;

@@ -283,6 +283,11 @@ static int resolve_to(struct call *c, const char *word, struct umbra_error *err)
 				  "several things can only be restored to a directory, which '%s' "
 				  "is not",
 				  word);
+	/* /dev/stdout is one, and does not want to be replaced either. */
+	if (lstat(word, &st) == 0 && S_ISLNK(st.st_mode))
+		return umbra_fail(
+			err, UMBRA_E_EXISTS, ELOOP,
+			"'%s' is a symbolic link: name what it points to, or another place", word);
 	return umbra_cli_path(word, &c->to, err);
 }
 

@@ -67,6 +67,39 @@ static void warn_of_better(struct umbra_session *s, const struct umbra_volume *v
 	}
 }
 
+/*
+ * Copies of this path were made of a volume that was mounted there. Now the chosen provider would
+ * copy the directory that the volume is mounted on, which is empty, and 'latest' would be that.
+ */
+static int refuse_empty_mountpoint(struct umbra_session *s, const struct umbra_volume *volume,
+				   const struct umbra_provider *chosen, struct umbra_error *err)
+{
+	const struct umbra_provider *const *p;
+	size_t n, i, count;
+	int r;
+
+	if (chosen->resolve || strcmp(volume->mount, volume->path) == 0)
+		return 0;
+	p = umbra_providers(&n);
+	for (i = 0; i < n; i++) {
+		_cleanup_set_ struct umbra_set *set = NULL;
+
+		if (!p[i]->resolve)
+			continue;
+		r = umbra_catalog_load_previous(umbra_engine_catalog(s->engine), volume->path,
+						p[i]->name, &set, &count, err);
+		if (r < 0)
+			return r;
+		if (set)
+			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV,
+					  "'%s' was a volume ('%s') when it was copied before, and "
+					  "now nothing is mounted there: mount it, or copy the "
+					  "directory with --provider %s",
+					  volume->path, p[i]->name, chosen->name);
+	}
+	return 0;
+}
+
 static int add_path(struct umbra_session *s, const char *path,
 		    const struct umbra_plan_request *request, struct umbra_plan *plan,
 		    struct umbra_error *err)
@@ -84,8 +117,10 @@ static int add_path(struct umbra_session *s, const char *path,
 				  "'%s' lies inside umbra's own store '%s', which is never copied",
 				  volume->path, umbra_engine_state_dir(s->engine));
 	r = umbra_provider_choose(volume, request->provider, &provider, err);
-	if (r == 0 && !request->provider)
+	if (r == 0 && !request->provider) {
 		warn_of_better(s, volume, provider);
+		r = refuse_empty_mountpoint(s, volume, provider, err);
+	}
 	if (r == 0)
 		r = umbra_provider_resolve(provider, volume, &members, err);
 	if (r < 0)

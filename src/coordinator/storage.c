@@ -54,8 +54,15 @@ static int add(struct work *w, struct umbra_error *err)
 static int resize(struct work *w, struct umbra_error *err)
 {
 	json_t *report = NULL;
-	int r = w->ops->resize(umbra_engine_state_fd(w->s->engine),
-			       umbra_engine_state_dir(w->s->engine), &w->request, &report, err);
+	int r;
+
+	if (!w->ops->resize)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+				  "the diff area of '%s' cannot be resized: make it anew, with "
+				  "'umbra storage remove' and 'add'",
+				  w->request.volume->path);
+	r = w->ops->resize(umbra_engine_state_fd(w->s->engine),
+			   umbra_engine_state_dir(w->s->engine), &w->request, &report, err);
 
 	return append(w, r, report, err);
 }

@@ -219,3 +219,13 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	[[ $output == *"fuzzy  /data (copy)"* ]]
 	run -0 timeout 60 chroot "$T/root" /bin/umbra --state /state check
 }
+
+@test "create: a volume that is not mounted is not taken for the directory below it" {
+	make_btrfs "$T/vol"
+	echo one >"$T/vol/file"
+	umbra create "$T/vol"
+	umount "$T/vol"
+	run umbra create "$T/vol"
+	assert_error 1 "was a volume \('btrfs'\).*nothing is mounted there.*--provider copy"
+	umbra create --provider copy "$T/vol"
+}

@@ -45,6 +45,24 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	[[ $output == *"restored '$D/b' from @GMT-2001.09.09-01.47.40: 1 made"* ]]
 }
 
+@test "restore: a device, a fifo or a socket is not replaced by a file" {
+	echo good >"$D/f"
+	mkfifo "$T/fifo"
+	ln -s fifo "$T/link"
+	create_at 1000000000
+	run umbra restore "$D/f" --to "$T/fifo"
+	assert_error 1 "is a fifo now, the copy has a file"
+	[ -p "$T/fifo" ]
+	run umbra restore "$D/f" --to "$T/link"
+	assert_error 1 "symbolic link"
+	[ -L "$T/link" ]
+	[ "$(id -u)" = 0 ] || return 0
+	mknod "$T/null" c 1 3
+	run umbra restore "$D/f" --to "$T/null"
+	assert_error 1 "is a char-device now"
+	[ -c "$T/null" ]
+}
+
 @test "restore: what has its content needs nothing" {
 	echo good >"$D/f"
 	create_at 1000000000
