@@ -270,6 +270,8 @@ static int one_dir(struct umbra_restore *r, const char *path, const struct umbra
 	r->depth--;
 	if (ret == 0 && target.fd >= 0)
 		ret = finish_dir(r, node, &target, live, kept == 0, err);
+	if (ret == 0 && umbra_node_is_unlisted(node))
+		ret = warned(r, umbra_view_unreadable(r->view, path, &r->why), err);
 	if (live->mount && make_durable(r, &target, ret < 0 ? NULL : err) < 0 && ret == 0)
 		ret = -EIO;
 	return ret;

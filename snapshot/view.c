@@ -342,6 +342,12 @@ bool umbra_node_is_unreadable(const struct umbra_node *node)
 	       umbra_root_check(node->root, node->ino) < 0;
 }
 
+bool umbra_node_is_unlisted(const struct umbra_node *node)
+{
+	return S_ISDIR(node->st.st_mode) && node->root &&
+	       umbra_root_check(node->root, node->ino) < 0;
+}
+
 int umbra_view_unreadable(const struct umbra_view *view, const char *path, struct umbra_error *err)
 {
 	char token[UMBRA_TOKEN_LEN + 1];

@@ -72,6 +72,10 @@ int umbra_view_names(const struct umbra_view *view, const struct umbra_node *dir
 
 /* A regular file whose content could not be read when the copy was made: it is not in the copy. */
 bool umbra_node_is_unreadable(const struct umbra_node *node);
+
+/* Is it a directory of a copy that could not be listed when the copy was made, so that it is empty?
+ */
+bool umbra_node_is_unlisted(const struct umbra_node *node);
 /* The error for it: path in the view's set. Returns -EACCES. */
 int umbra_view_unreadable(const struct umbra_view *view, const char *path, struct umbra_error *err);
 

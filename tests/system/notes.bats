@@ -21,6 +21,20 @@ notes() { "$@" --json | jq -r '.volumes[].notes[] | "\(.kind) \(.path)"'; }
 	[[ $output == *"unreadable $T/user/w/shut"* ]]
 }
 
+@test "notes: a directory that could not be listed comes back empty, and that is said" {
+	require_root
+	as_user mkdir -p "$T/user/w/shut"
+	as_user touch "$T/user/w/shut/file"
+	as_user chmod 000 "$T/user/w/shut"
+	run as_user umbra create "$T/user/w"
+	assert_ok
+	as_user chmod 700 "$T/user/w/shut"
+	rm -r "$T/user/w"
+	run as_user umbra restore "$T/user/w"
+	assert_error 1 "w/shut' was not readable when .* was made and is not in it"
+	[ -d "$T/user/w/shut" ]
+}
+
 @test "notes: what is mounted below" {
 	mkdir -p "$T/w/below"
 	make_ext4 "$T/w/below"
