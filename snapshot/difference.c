@@ -56,18 +56,29 @@ static int entry(struct umbra_difference *d, const char *parent, const char *nam
 	return pair(d, path, old.fd < 0 ? NULL : &old, new.fd < 0 ? NULL : &new, err);
 }
 
+/* umbra's own store is shown in no copy, so it is no difference that it is there live. */
+static bool is_store(const struct umbra_node *dir, const char *name)
+{
+	const char *hidden = dir ? umbra_node_hidden(dir) : NULL;
+
+	return hidden && strcmp(hidden, name) == 0;
+}
+
 /* One pass over two sorted lists of names. */
 static int merge(struct umbra_difference *d, const char *path, const struct umbra_node *old,
 		 const struct umbra_names *a, const struct umbra_node *new,
 		 const struct umbra_names *b, struct umbra_error *err)
 {
+	const char *name;
 	size_t i = 0, k = 0;
 	int order, r = 0;
 
 	while (r == 0 && (i < a->n || k < b->n)) {
 		order = i == a->n ? 1 : k == b->n ? -1 : strcmp(a->names[i], b->names[k]);
-		r = entry(d, path, order <= 0 ? a->names[i] : b->names[k], order <= 0 ? old : NULL,
-			  order >= 0 ? new : NULL, err);
+		name = order <= 0 ? a->names[i] : b->names[k];
+		if (!is_store(old, name) && !is_store(new, name))
+			r = entry(d, path, name, order <= 0 ? old : NULL, order >= 0 ? new : NULL,
+				  err);
 		i += order <= 0;
 		k += order >= 0;
 	}

@@ -295,6 +295,11 @@ static bool is_root_of(const struct umbra_node *node)
 	       st.st_ino == node->ino;
 }
 
+const char *umbra_node_hidden(const struct umbra_node *dir)
+{
+	return is_root_of(dir) ? dir->root->hidden : NULL;
+}
+
 /* Looking leaves no trace, not even an access time, where that is ours to say. */
 static int open_quietly(int dirfd, const char *name, int flags)
 {

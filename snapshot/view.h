@@ -70,6 +70,9 @@ void umbra_names_finish(struct umbra_names *names);
 int umbra_view_names(const struct umbra_view *view, const struct umbra_node *dir, const char *path,
 		     struct umbra_names *out, struct umbra_error *err);
 
+/* The name in it that is umbra's own store and is not shown; NULL: none, or not a copy's root. */
+const char *umbra_node_hidden(const struct umbra_node *dir);
+
 /* A regular file whose content could not be read when the copy was made: it is not in the copy. */
 bool umbra_node_is_unreadable(const struct umbra_node *node);
 

@@ -178,3 +178,13 @@ stopped() {
 	assert_ok
 	[[ $output == *'+two'* ]]
 }
+
+@test "diff: umbra's own store in a btrfs filesystem is no difference" {
+	make_btrfs "$T/vol"
+	echo one >"$T/vol/file"
+	umbra create "$T/vol"
+	echo two >"$T/vol/file"
+	run umbra diff "$T/vol"
+	[[ $output != *.umbra* ]]
+	[[ $output == *"$T/vol/file"* ]]
+}
