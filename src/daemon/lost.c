@@ -18,18 +18,22 @@
 #define MAX      1024 /* more are not waited for: the copy says so itself when it is opened */
 #define AGAIN_US 500000
 
-/* What whoever takes this process' place has to know. */
+enum outcome { SETTLED, NOT_NOW, FAILED };
+
+/* What whoever takes this process' place has to know. Those that were settled stay, as a set goes
+ * with the last of its copies. */
 struct list {
-	size_t n;
+	size_t n, settled;
 	struct umbra_id ids[MAX];
 };
 
 struct umbra_lost {
 	char *state_dir;
 	struct list *list;
-	pid_t child;  /* deletes the first of the list; 0: there is none */
+	pid_t child;  /* deletes sets of the first of the list; 0: there is none */
 	size_t asked; /* so many */
 	int64_t asked_us;
+	bool complained;
 };
 
 struct umbra_lost *umbra_lost_new(const char *state_dir)
@@ -57,9 +61,20 @@ struct umbra_lost *umbra_lost_free(struct umbra_lost *l)
 	return NULL;
 }
 
+static void make_room(struct list *list)
+{
+	size_t gone = (list->settled + 1) / 2;
+
+	memmove(list->ids, list->ids + gone, (list->n - gone) * sizeof(*list->ids));
+	list->n -= gone;
+	list->settled -= gone;
+}
+
 void umbra_lost_add(struct umbra_lost *l, const struct umbra_id *shadow, const char *why)
 {
 	umbra_log_warning("shadow copy %s is gone: %s", shadow->s, why);
+	if (l->list->n == MAX && l->child <= 0)
+		make_room(l->list);
 	if (l->list->n < MAX)
 		l->list->ids[l->list->n++] = *shadow;
 }
@@ -132,36 +147,39 @@ static _Noreturn void run_child(const struct umbra_lost *l)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	r = settle(l, &err);
-	if (r < 0 && r != -EBUSY)
+	if (r == 0 || r == -EBUSY)
+		_exit(r == 0 ? SETTLED : NOT_NOW);
+	if (!l->complained)
 		umbra_log_warning("forgetting lost sets: %s", err.text);
-	_exit(r < 0);
+	_exit(FAILED);
 }
 
 static void look_at_child(struct umbra_lost *l)
 {
-	struct list *list = l->list;
-	int status = 1;
+	int status;
 	pid_t r = waitpid(l->child, &status, WNOHANG);
 
 	if (r == 0)
 		return;
 	l->child = 0;
-	if (r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+	if (r < 0 || !WIFEXITED(status))
 		return;
-	memmove(list->ids, list->ids + l->asked, (list->n - l->asked) * sizeof(*list->ids));
-	list->n -= l->asked;
+	if (WEXITSTATUS(status) == SETTLED)
+		l->list->settled = l->asked;
+	l->complained = WEXITSTATUS(status) == FAILED;
 }
 
 size_t umbra_lost_settle(struct umbra_lost *l)
 {
 	if (l->child > 0)
 		look_at_child(l);
-	if (l->child <= 0 && l->list->n > 0 && umbra_now_us() - l->asked_us >= AGAIN_US) {
+	if (l->child <= 0 && l->list->settled < l->list->n &&
+	    umbra_now_us() - l->asked_us >= AGAIN_US) {
 		l->asked = l->list->n;
 		l->asked_us = umbra_now_us();
 		l->child = fork();
 		if (l->child == 0)
 			run_child(l);
 	}
-	return l->list->n;
+	return l->list->n - l->list->settled;
 }

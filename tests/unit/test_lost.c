@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What umbrad does about sets whose copies it had to give up. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "coordinator/client.h"
+#include "daemon/lost.h"
+#include "fake_provider.h"
+#include "place.h"
+#include "snapshot/engine.h"
+
+static char state[80], vol_a[96], vol_b[80], lock[80];
+
+static void setup(void)
+{
+	place_begin();
+	snprintf(state, sizeof(state), "%s/state", place);
+	snprintf(vol_a, sizeof(vol_a), "%s/a", place);
+	snprintf(vol_b, sizeof(vol_b), "%s/b", place);
+	snprintf(lock, sizeof(lock), "%s/lock", place);
+	cr_assert_eq(mkdir(vol_a, 0755) | mkdir(vol_b, 0755), 0);
+	fake_plan = (struct fake_plan){0};
+}
+
+TestSuite(lost, .init = setup, .fini = place_end, .timeout = 60);
+
+/* The only set. NULL: there is none. */
+static struct umbra_set *load(void)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_set_list_ struct umbra_set_list list = {0};
+
+	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_engine_sets(e, UMBRA_LOAD_FULL, &list, NULL), 0);
+	cr_assert_leq(list.n, 1);
+	return list.n ? TAKE_PTR(list.sets[--list.n]) : NULL;
+}
+
+static struct umbra_set *create(void)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	const char *paths[] = {vol_a, vol_b};
+	struct umbra_create_request request = {.paths = paths, .n_paths = 2};
+	struct umbra_error err = {0};
+	json_t *warnings = NULL;
+	struct umbra_id id;
+
+	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0, "%s", err.text);
+	cr_assert_eq(umbra_coordinator_create(c, &request, NULL, &id, &warnings, &err), 0, "%s",
+		     err.text);
+	json_decref(warnings);
+	return load();
+}
+
+static void settle(struct umbra_lost *l)
+{
+	int ms;
+
+	for (ms = 0; ms < 20000 && umbra_lost_settle(l) > 0; ms += 10)
+		usleep(10000);
+	cr_assert_lt(ms, 20000);
+}
+
+static bool is_there(void)
+{
+	_cleanup_set_ struct umbra_set *set = load();
+
+	return set != NULL;
+}
+
+/* Copies of several volumes are seldom given up at once. */
+Test(lost, a_set_goes_with_the_last_of_its_copies)
+{
+	_cleanup_set_ struct umbra_set *set = create();
+	struct umbra_lost *l = umbra_lost_new(state);
+
+	umbra_lost_add(l, &set->shadows[0]->id, "a test");
+	settle(l);
+	cr_assert(is_there());
+	umbra_lost_add(l, &set->shadows[1]->id, "a test");
+	settle(l);
+	cr_assert(!is_there());
+	umbra_lost_free(l);
+}
+
+Test(lost, what_cannot_be_now_is_tried_again)
+{
+	_cleanup_set_ struct umbra_set *set = create();
+	_cleanup_free_ char *path = umbra_asprintf("%s/lock", state);
+	struct umbra_lost *l = umbra_lost_new(state);
+	int fd = open(path, O_RDWR | O_CLOEXEC), ms;
+
+	cr_assert_eq(flock(fd, LOCK_EX), 0);
+	umbra_lost_add(l, &set->shadows[0]->id, "a test");
+	umbra_lost_add(l, &set->shadows[1]->id, "a test");
+	for (ms = 0; ms < 300; ms += 10) {
+		cr_assert_eq(umbra_lost_settle(l), 2);
+		usleep(10000);
+	}
+	cr_assert(is_there());
+	close(fd);
+	settle(l);
+	cr_assert(!is_there());
+	umbra_lost_free(l);
+}
+
+/* Who deletes may wait for the volume that umbrad is to look after meanwhile. */
+Test(lost, umbrad_waits_for_nobody_and_leaves_its_lock_to_nobody)
+{
+	_cleanup_set_ struct umbra_set *set = create();
+	int mine = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600), next, ms;
+	struct umbra_lost *l = umbra_lost_new(state);
+	int64_t begun = umbra_now_us();
+
+	cr_assert_eq(flock(mine, LOCK_EX), 0);
+	fake_plan.dawdle = FAKE_REMOVE;
+	fake_plan.only = "/a";
+	umbra_lost_add(l, &set->shadows[0]->id, "a test");
+	umbra_lost_add(l, &set->shadows[1]->id, "a test");
+	cr_assert_eq(umbra_lost_settle(l), 2);
+	cr_assert_lt(umbra_now_us() - begun, 1000000);
+	close(mine);
+	next = open(lock, O_RDWR | O_CLOEXEC);
+	for (ms = 0; ms < 2000 && flock(next, LOCK_EX | LOCK_NB) < 0; ms += 10)
+		usleep(10000);
+	cr_assert_lt(ms, 2000);
+	cr_assert_eq(umbra_lost_settle(l), 2, "is at it still");
+	settle(l);
+	cr_assert(!is_there());
+	close(next);
+	umbra_lost_free(l);
+}
