@@ -168,21 +168,21 @@ static int record(struct creation *c, struct umbra_error *err)
 }
 
 /* A copy that has to be looked after is looked after from its first write on. */
-static int start_daemon(struct creation *c, struct umbra_error *err)
+static bool needs_daemon(const struct creation *c)
 {
 	size_t i;
 
 	for (i = 0; i < c->plan.n; i++)
 		if (c->plan.items[i].provider->storage)
-			return umbra_daemon_start(c->s->engine, err);
-	return 0;
+			return true;
+	return false;
 }
 
 static int prepare(struct creation *c, struct umbra_error *err)
 {
 	struct umbra_member *m;
 	size_t i;
-	int r = start_daemon(c, err);
+	int r = needs_daemon(c) ? umbra_daemon_start(c->s->engine, err) : 0;
 
 	c->s->phase = "preparing";
 	for (i = 0; r == 0 && i < c->set->n_shadows; i++) {
@@ -192,6 +192,8 @@ static int prepare(struct creation *c, struct umbra_error *err)
 			r = umbra_fault_fail("create.prepared", err);
 		r = umbra_in_member(m, r, err);
 	}
+	if (r == 0 && needs_daemon(c))
+		r = umbra_daemon_need(c->s->engine, err);
 	return r < 0 ? r : umbra_watch_tick(&c->s->watch, NULL, err);
 }
 

@@ -13,13 +13,16 @@
 #include "common/util.h"
 
 #define LOCK_NAME "umbrad.lock"
+#define LOOK_MS   10
+#define SOON_MS   500   /* for one that was started before */
+#define START_MS  10000 /* for a new one */
 
 static bool at_work(const struct umbra_engine *e)
 {
 	_cleanup_close_ int fd =
 		openat(umbra_engine_state_fd(e), LOCK_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 /* A service manager ends what a job leaves running, so there it has to be a service itself. */
@@ -42,7 +45,7 @@ static bool ask_systemd(const struct umbra_engine *e)
 static _Noreturn void become(const char *path, const char *state_dir)
 {
 	const char *argv[] = {path, "--state", state_dir, "--syslog", NULL};
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sigset_t none;
 
 	setsid();
@@ -80,4 +83,29 @@ int umbra_daemon_start(const struct umbra_engine *e, struct umbra_error *err)
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return 0;
+}
+
+static bool is_soon_at_work(const struct umbra_engine *e, int limit_ms)
+{
+	int ms;
+
+	for (ms = 0; !at_work(e) && ms < limit_ms; ms += LOOK_MS)
+		usleep(LOOK_MS * 1000);
+	return ms < limit_ms;
+}
+
+int umbra_daemon_need(const struct umbra_engine *e, struct umbra_error *err)
+{
+	int r;
+
+	if (is_soon_at_work(e, SOON_MS))
+		return 0;
+	r = umbra_daemon_start(e, err);
+	if (r < 0 || is_soon_at_work(e, START_MS))
+		return r;
+	return umbra_fail(
+		err, UMBRA_E_INTERNAL, ESRCH,
+		"umbrad, without which nothing looks after the diff area, does not get to "
+		"work: the system's log, or 'umbrad --state %s', says why",
+		umbra_engine_state_dir(e));
 }

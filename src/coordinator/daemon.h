@@ -8,7 +8,11 @@
 #include "snapshot/engine.h"
 
 /*
- * Sees to it that one looks after this state directory: does nothing when one does; else asks
- * systemd for umbrad.service (the default state directory only), or starts it, on its own feet.
+ * Does nothing when one looks after this state directory; else asks systemd for umbrad.service
+ * (the default state directory only), or starts it, on its own feet, and does not wait for it.
  */
 int umbra_daemon_start(const struct umbra_engine *e, struct umbra_error *err);
+
+/* After what it is to look after can be seen, before anything depends on it: is it at work? If it
+ * has ended or could not begin, another one is started, and waited for, some seconds at most. */
+int umbra_daemon_need(const struct umbra_engine *e, struct umbra_error *err);

@@ -25,6 +25,8 @@
 #define IDLE_LOOKS 20 /* so often nothing may depend on us before we end */
 #define IDLE_MS    500
 #define LOST_MS    500
+#define LOCK_TRIES 10 /* who only wants to know whether it is locked has it for a moment */
+#define LOCK_MS    10
 
 struct daemon {
 	struct umbra_engine *engine;
@@ -76,18 +78,33 @@ static int look(struct daemon *d)
 }
 
 /* 1: another one does it already. */
+static int lock(const struct daemon *d)
+{
+	int i;
+
+	for (i = 0; flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (i == LOCK_TRIES)
+			return 1;
+		usleep(LOCK_MS * 1000);
+	}
+	return 0;
+}
+
 static int take_lock(struct daemon *d, struct umbra_error *err)
 {
+	int r;
+
 	d->lock_fd = openat(umbra_engine_state_fd(d->engine), LOCK_NAME,
 			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
 		return umbra_fail_errno(err, errno, "cannot open '%s/" LOCK_NAME "'",
 					umbra_engine_state_dir(d->engine));
-	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	return errno == EWOULDBLOCK ? 1
-				    : umbra_fail_errno(err, errno, "cannot lock '%s/" LOCK_NAME "'",
-						       umbra_engine_state_dir(d->engine));
+	r = lock(d);
+	return r < 0 ? umbra_fail_errno(err, r, "cannot lock '%s/" LOCK_NAME "'",
+					umbra_engine_state_dir(d->engine))
+		     : r;
 }
 
 static int open_signals(struct umbra_error *err)
@@ -112,7 +129,8 @@ static bool wait_for(struct daemon *d, int ms)
 	return poll(&p, 1, ms) > 0;
 }
 
-static void loop(struct daemon *d)
+/* Until it is told to end (true), or nothing has depended on it for long. */
+static bool watch(struct daemon *d)
 {
 	int idle = 0, ms;
 
@@ -125,7 +143,24 @@ static void loop(struct daemon *d)
 			ms = LOST_MS;
 		idle = ms < 0 ? idle + 1 : 0;
 		umbra_fault("umbrad.looked");
-	} while ((d->stay || idle < IDLE_LOOKS) && !wait_for(d, ms < 0 ? IDLE_MS : ms));
+		if (wait_for(d, ms < 0 ? IDLE_MS : ms))
+			return true;
+	} while (d->stay || idle < IDLE_LOOKS);
+	return false;
+}
+
+/* Who saw the lock relies on us, and has made visible before what is to be looked after. */
+static bool is_needed_again(struct daemon *d)
+{
+	umbra_fault("umbrad.idle");
+	flock(d->lock_fd, LOCK_UN);
+	return look(d) >= 0 && lock(d) == 0;
+}
+
+static void loop(struct daemon *d)
+{
+	while (!watch(d) && is_needed_again(d))
+		;
 }
 
 static int run(const char *choice, bool stay, struct umbra_error *err)
@@ -136,6 +171,8 @@ static int run(const char *choice, bool stay, struct umbra_error *err)
 
 	if (r == 0)
 		r = umbra_engine_open(state_dir, UMBRA_CATALOG_NONE, &d.engine, err);
+	if (r == 0)
+		r = umbra_fault_fail("umbrad.started", err);
 	if (r == 0)
 		r = take_lock(&d, err);
 	if (r == 0)

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -271,10 +272,36 @@ static const struct umbra_provider fake = {
 	.discard = discard,
 };
 
+/* Depends on being looked after while STATE/needed is there; notes by whom in STATE/looker. */
+static int look_after(const struct umbra_storage_watch *watch, int *again_ms,
+		      struct umbra_error *err)
+{
+	_cleanup_close_ int fd =
+		openat(watch->state_fd, "looker", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	(void)err;
+	dprintf(fd, "%-11d\n", getpid());
+	*again_ms = faccessat(watch->state_fd, "needed", F_OK, 0) == 0 ? 50 : -1;
+	return 0;
+}
+
+static int let_go(int limit_ms, struct umbra_error *err)
+{
+	(void)limit_ms;
+	(void)err;
+	return 0;
+}
+
+static const struct umbra_storage_ops storage = {.look_after = look_after, .let_go = let_go};
+
 const struct umbra_provider *const *umbra_providers(size_t *n)
 {
-	static const struct umbra_provider *const table[] = {&fake};
+	static struct umbra_provider shown;
+	static const struct umbra_provider *const table[] = {&shown};
 
+	shown = fake;
+	if (secure_getenv(FAKE_STORAGE))
+		shown.storage = &storage;
 	*n = 1;
 	return table;
 }

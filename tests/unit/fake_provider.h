@@ -5,6 +5,9 @@
  */
 #pragma once
 
+/* In the environment, of umbrad too: copies have to be looked after. */
+#define FAKE_STORAGE "FAKE_STORAGE"
+
 enum fake_call {
 	FAKE_NONE,
 	FAKE_PREPARE,

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Is umbrad there when copies depend on it? */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "coordinator/client.h"
+#include "fake_provider.h"
+#include "place.h"
+
+static char state[80], vol[80];
+
+static void setup(void)
+{
+	place_begin();
+	snprintf(state, sizeof(state), "%s/state", place);
+	snprintf(vol, sizeof(vol), "%s/vol", place);
+	cr_assert_eq(mkdir(vol, 0755), 0);
+	fake_plan = (struct fake_plan){0};
+	setenv(FAKE_STORAGE, "1", 1);
+}
+
+static bool is_locked(void)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/umbrad.lock", state);
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+}
+
+static pid_t looker(void)
+{
+	_cleanup_close_ int dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+
+	return umbra_read_file(dir, "looker", 100, &text, NULL) < 0 ? 0 : atoi(text);
+}
+
+static void finish(void)
+{
+	pid_t pid = looker();
+	int ms;
+
+	if (pid > 0)
+		kill(pid, SIGTERM);
+	for (ms = 0; ms < 3000 && is_locked(); ms += 10)
+		usleep(10000);
+	place_end();
+}
+
+TestSuite(daemon, .init = setup, .fini = finish, .timeout = 60);
+
+static int create(struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	const char *paths[] = {vol};
+	struct umbra_create_request request = {.paths = paths, .n_paths = 1};
+	json_t *warnings = NULL;
+	struct umbra_id id;
+	int r = umbra_coordinator_connect(state, &c, err);
+
+	if (r == 0)
+		r = umbra_coordinator_create(c, &request, NULL, &id, &warnings, err);
+	json_decref(warnings);
+	return r;
+}
+
+Test(daemon, is_at_work_before_a_copy_is_made)
+{
+	struct umbra_error err = {0};
+
+	setenv("UMBRA_TEST_FAULT", "umbrad.started:delay", 1);
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	cr_assert(is_locked());
+}
+
+Test(daemon, without_it_there_is_no_copy)
+{
+	_cleanup_free_ char *calls = NULL;
+	struct umbra_error err = {0};
+	int dir;
+
+	setenv("UMBRA_TEST_FAULT", "umbrad.started:kill", 1);
+	cr_assert_lt(create(&err), 0);
+	cr_assert(strstr(err.text, "umbrad"), "%s", err.text);
+	dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_eq(umbra_read_file(dir, "calls", 1000, &calls, NULL), 0);
+	close(dir);
+	cr_assert_str_eq(calls, "prepare vol\nabort vol\n");
+}
+
+static bool is_stopped(pid_t pid)
+{
+	_cleanup_free_ char *path = umbra_asprintf("/proc/%d/stat", (int)pid);
+	_cleanup_close_ int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	char text[200] = "", *name;
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+
+	name = n > 0 ? strrchr(text, ')') : NULL;
+	return name && name[1] == ' ' && name[2] == 'T';
+}
+
+/* One that is about to end was seen by who creates a copy just then. */
+Test(daemon, does_not_end_when_it_is_needed_again)
+{
+	_cleanup_free_ char *needed = umbra_asprintf("%s/needed", state);
+	struct umbra_error err = {0};
+	pid_t pid;
+	int ms;
+
+	setenv("UMBRA_TEST_FAULT", "umbrad.idle:stop", 1);
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	for (ms = 0; ms < 30000 && !is_stopped(looker()); ms += 50)
+		usleep(50000);
+	pid = looker();
+	cr_assert(is_stopped(pid) && is_locked());
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	cr_assert_eq(looker(), pid);
+	close(open(needed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	kill(pid, SIGCONT);
+	usleep(500000);
+	cr_assert_eq(kill(pid, 0), 0);
+	cr_assert(is_locked());
+	unlink(needed);
+}
