@@ -224,6 +224,7 @@ int main(int argc, char **argv)
 
 	umbra_hold_standard_fds();
 	umbra_log_init("umbrad", UMBRA_LOG_INFO);
+	umbra_log_never_wait(); /* for who writes it to a volume that waits for us */
 	umbra_fault_init();
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
