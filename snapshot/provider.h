@@ -20,10 +20,10 @@
  *   wait without a limit. All members that have a hold() are held before the first of them is
  *   committed, and released, in reverse order, right after the last; members without one are
  *   committed after that.
- * - prepare() names in held what hold() will suspend. When a member has such devices,
- *the guard watches the hold: memory is locked, a signal interrupts a suspend that takes too
- *long (-EINTR), and if all is not released in time the guard resumes the devices and the set fails.
- *So release() may find them resumed already.
+ * - prepare() names in held what hold() will suspend. When a member has such devices, the guard
+ *   watches the hold: memory is locked, a signal interrupts a suspend that takes too long (-EINTR),
+ *   and if all is not released in time the guard resumes the devices and the set fails. So
+ *   release() may find them resumed already.
  * - A process may be killed at any instruction. What is left over is undone by the next start
  *   with abort(), called with a member that has no priv: it must find and remove whatever a
  *   half-made copy with that shadow id left, and succeed when there is nothing.

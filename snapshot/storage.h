@@ -43,6 +43,7 @@ struct umbra_storage_ops {
 	/* -EEXIST: the volume has an area. *report is a new reference. */
 	int (*add)(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
 		   json_t **report, struct umbra_error *err);
+	/* NULL: it cannot be. */
 	int (*resize)(int state_fd, const char *state_dir,
 		      const struct umbra_storage_request *request, json_t **report,
 		      struct umbra_error *err);

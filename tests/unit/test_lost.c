@@ -37,7 +37,10 @@ static struct umbra_set *load(void)
 	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
 	cr_assert_eq(umbra_engine_sets(e, UMBRA_LOAD_FULL, &list, NULL), 0);
 	cr_assert_leq(list.n, 1);
-	return list.n ? TAKE_PTR(list.sets[--list.n]) : NULL;
+	if (list.n == 0)
+		return NULL;
+	list.n = 0;
+	return TAKE_PTR(list.sets[0]);
 }
 
 static struct umbra_set *create(void)
