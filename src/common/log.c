@@ -69,6 +69,13 @@ void umbra_log_to_syslog(void)
 	syslogging = true;
 }
 
+void umbra_log_close(void)
+{
+	pthread_mutex_lock(&syslog_lock);
+	syslog_fd = umbra_close(syslog_fd);
+	pthread_mutex_unlock(&syslog_lock);
+}
+
 void umbra_log_never_wait(void)
 {
 	never_waits = true;

@@ -7,11 +7,14 @@ enum umbra_log_level { UMBRA_LOG_ERROR, UMBRA_LOG_WARNING, UMBRA_LOG_INFO, UMBRA
 /* program is borrowed for the life of the process. UMBRA_DEBUG=1 shows everything. */
 void umbra_log_init(const char *program, enum umbra_log_level show);
 
-/* From here on messages go to syslog: for a daemon, whose stderr nobody reads. Never waits: a message
- * for which a log has no room is dropped. */
+/* From here on messages go to syslog: for a daemon, whose stderr nobody reads. Never waits: a
+ * message for which a log has no room is dropped. */
 void umbra_log_to_syslog(void);
 
-/* The same for stderr: for who is waited for by those that are to read it. */
+/* Before all descriptors are closed; the next message opens what it needs again. */
+void umbra_log_close(void);
+
+/* Never waits for stderr either: for who is waited for by those that are to read it. */
 void umbra_log_never_wait(void);
 
 void umbra_log(enum umbra_log_level level, const char *fmt, ...)

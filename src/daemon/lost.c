@@ -7,7 +7,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -142,7 +141,7 @@ static _Noreturn void run_child(const struct umbra_lost *l)
 	int r;
 
 	prctl(PR_SET_NAME, "umbra-forget");
-	closelog();
+	umbra_log_close();
 	syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0); /* our lock above all */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);

@@ -65,6 +65,24 @@ Test(log, syslog_may_be_started_anew)
 	close(fd);
 }
 
+/* Its number may be somebody else's descriptor by then. */
+Test(log, who_closes_all_descriptors_closes_syslog_first)
+{
+	int fd = listen_at("log"), other;
+
+	umbra_log_init("umbrad", UMBRA_LOG_INFO);
+	umbra_log_to_syslog();
+	umbra_log_warning("one");
+	expect(fd, "one");
+	umbra_log_close();
+	other = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	umbra_log_warning("two");
+	expect(fd, "two");
+	cr_assert_geq(fcntl(other, F_GETFD), 0);
+	close(other);
+	close(fd);
+}
+
 Test(log, stderr_is_not_waited_for_where_it_must_not)
 {
 	int ends[2], i;
