@@ -112,9 +112,23 @@ setup() {
 	done
 }
 
-@test "vm: no room for its memory" {
+@test "vm: no room for its memory, or a kernel that does not start" {
 	run guest --mem 900T true
 	assert_error 77 'no guest can run here: no room'
+	mkdir bin
+	printf '#!/bin/sh\necho no ptrace here\nexit 1\n' >bin/linux.uml
+	chmod +x bin/linux.uml
+	PATH=$T/bin:$PATH run guest true
+	assert_error 77 'no ptrace here.*does not start'
+}
+
+@test "vm: wrong words" {
+	run guest
+	assert_error 2 'no command'
+	run guest --mem much true
+	assert_error 2 much
+	run guest --out "$T/nowhere" true
+	assert_error 2 nowhere
 }
 
 @test "vm: a shell on a terminal" {

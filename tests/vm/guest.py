@@ -17,9 +17,8 @@ TIME_OVER, DIED = 124, 125
 KERNEL_LINES = 100
 
 
-# What a kernel says that boots; and of consoles that are files.
-BOOT = re.compile(r".* as init process\n", re.S)
-NOISE = re.compile(r"epollctl add err.*\n")
+BOOTED = re.compile(r"^Run .* as init process\n", re.M)
+NOISE = re.compile(r"^epollctl add err.*\n", re.M)  # of consoles that are files
 
 
 class TimeOver(Exception):
@@ -44,7 +43,7 @@ def start(args, directory, output):
     status = Follow(os.path.join(directory, "status"), None)
     machine.write_job(directory, args, output.size)
     processor = machine.Processor()
-    words = ["taskset", "-c", str(processor.number)]
+    words = [machine.program("taskset", "util-linux"), "-c", str(processor.number)]
     words += machine.command_line(directory, args)
     words += ["con=null", "con0=null,fd:1", *output.words, f"con3=null,fd:{status.fd}"]
     with open(log, "wb") as kernel:
@@ -58,8 +57,11 @@ def start(args, directory, output):
             shutil.copyfile(log, args.log)
     finally:
         keeper.close()
-    if what:
+    if result == DIED and not BOOTED.search(messages):
         tell(what, messages)
+        raise machine.Unable("its kernel does not start")
+    if what:
+        tell(what, BOOTED.split(messages)[-1])
     return result
 
 
@@ -101,13 +103,13 @@ def alarm(limit):
 
 def read_log(log):
     with open(log, errors="replace") as file:
-        return NOISE.sub("", BOOT.sub("", file.read())).splitlines()
+        return NOISE.sub("", file.read())
 
 
 def tell(what, messages):
     try:
         with alarm(5):
-            print(f"tests/vm/run: {what}; its kernel's last messages:", *messages[-KERNEL_LINES:],
-                  sep="\n  | ", file=sys.stderr, flush=True)
+            print(f"tests/vm/run: {what}; its kernel's last messages:",
+                  *messages.splitlines()[-KERNEL_LINES:], sep="\n  | ", file=sys.stderr, flush=True)
     except TimeOver:
         pass

@@ -14,6 +14,7 @@ MODULES = "/usr/lib/uml/modules"
 PASSED = re.compile(r"PATH|HOME|TERM|LANG|LC_.*|TZ|CI|TEST_LIMIT|COMMAND_LIMIT|BATS_LIB_PATH|"
                     r"[A-Z]+SAN_OPTIONS|UMBRA_.*")
 LATE = 5  # seconds before the end, in which it shows where its processes are
+DISKS = 7
 SCRATCH = "8G"  # its file is sparse
 MKFS = {"ext4": ["-q", "-F", "-E", "lazy_itable_init=1,nodiscard"], "xfs": ["-q", "-K"],
         "btrfs": ["-q", "-K"]}
