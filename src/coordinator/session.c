@@ -13,6 +13,7 @@
 
 #define LOCK_NAME    "lock"
 #define LOCK_POLL_MS 50
+#define LEAST_US     1000000 /* whoever does not want to wait waits for umbrad, which tidies up */
 #define PROGRESS_US  100000
 
 static volatile sig_atomic_t terminated;
@@ -110,7 +111,7 @@ static int busy(struct umbra_session *s, struct umbra_error *err)
 
 static int take_lock(struct umbra_session *s, int wait_s, struct umbra_error *err)
 {
-	int64_t until = umbra_now_us() + (int64_t)wait_s * 1000000;
+	int64_t until = umbra_now_us() + (wait_s > 0 ? (int64_t)wait_s * 1000000 : LEAST_US);
 	char pid[16];
 	int n, r;
 

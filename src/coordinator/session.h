@@ -27,7 +27,7 @@ void umbra_session_finish(struct umbra_session *s);
 
 /*
  * Opens the engine (mode WRITE, or NONE to rebuild the catalog) and takes the lock. While another
- * process has it: waits wait_s seconds, then UMBRA_E_BUSY.
+ * process has it: waits wait_s seconds, but a moment at least, then UMBRA_E_BUSY.
  */
 int umbra_session_begin(struct umbra_session *s, const char *state_dir,
 			enum umbra_catalog_mode mode, int wait_s, struct umbra_error *err);

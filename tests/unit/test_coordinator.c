@@ -431,6 +431,28 @@ Test(coordinator, two_creations_at_once)
 	cr_assert_eq(count_sets(), 2);
 }
 
+/* Which may be umbrad: nobody who runs unattended is to fail because of that. */
+Test(coordinator, who_only_tidies_up_is_waited_for)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/lock", state);
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	pid_t pid;
+	int fd;
+
+	cr_assert_eq(create(&id, &err), 0, "%s", err.text);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	cr_assert_eq(flock(fd, LOCK_EX), 0);
+	pid = fork();
+	if (pid == 0) {
+		usleep(300000);
+		_exit(0);
+	}
+	close(fd); /* the child has it */
+	cr_assert_eq(create(&id, &err), 0, "%s", err.text);
+	waitpid(pid, NULL, 0);
+}
+
 static void spoil_catalog(void)
 {
 	_cleanup_free_ char *path = umbra_asprintf("%s/%s", state, UMBRA_CATALOG_NAME);
