@@ -70,9 +70,15 @@ static int add_wall(const struct umbra_pool *pool, dev_t wall, struct umbra_dm_t
 				  major(wall), minor(wall), at);
 }
 
-/* One more, under a name that no other has. */
+/* From here on whoever comes to it waits. */
+static int close_wall(const char *name, struct umbra_error *err)
+{
+	return umbra_dm_suspend(umbra_dm_named(name), UMBRA_DM_NO_LOCKFS | UMBRA_DM_NO_FLUSH, err);
+}
+
+/* One more, under a name that no other has. open: nobody waits at it yet, they get errors. */
 static int make_wall(const struct umbra_kernel *k, const struct umbra_pool *pool, uint64_t store,
-		     dev_t *out, struct umbra_error *err)
+		     bool open, dev_t *out, struct umbra_error *err)
 {
 	_cleanup_dm_table_ struct umbra_dm_table table = {0};
 	struct umbra_device_name name;
@@ -90,10 +96,7 @@ static int make_wall(const struct umbra_kernel *k, const struct umbra_pool *pool
 	r = r < 0 ? r : umbra_dm_table_add(&table, total(pool), "error", err, "%s", "");
 	if (r == 0)
 		r = umbra_dm_create(name.name, name.uuid, &table, 0, out, err);
-	if (r == 0)
-		r = umbra_dm_suspend(umbra_dm_named(name.name),
-				     UMBRA_DM_NO_LOCKFS | UMBRA_DM_NO_FLUSH, err);
-	return r;
+	return r < 0 || open ? r : close_wall(name.name, err);
 }
 
 /* The device that the last line of a table names: where what lies beyond is. */
@@ -261,11 +264,12 @@ int umbra_store_device_make(const struct umbra_kernel *k, const struct umbra_poo
 			    const struct umbra_pool_store *store, dev_t *snap,
 			    struct umbra_error *err)
 {
+	struct umbra_device_name first;
 	dev_t wall, cow, dev;
 	int r = umbra_store_device_remove(k, store->number, err);
 
 	if (r == 0)
-		r = make_wall(k, pool, store->number, &wall, err);
+		r = make_wall(k, pool, store->number, true, &wall, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.wall-made", err);
 	if (r == 0)
@@ -274,6 +278,11 @@ int umbra_store_device_make(const struct umbra_kernel *k, const struct umbra_poo
 		r = umbra_fault_fail("dm.cow-made", err);
 	if (r == 0)
 		r = make_snap(k, pool, store->number, cow, &dev, err);
+	/* Not earlier: whoever loads a store that has something in it reads ahead, to beyond what
+	 * was granted, and waits for that. */
+	name_wall(k, store->number, 0, &first);
+	if (r == 0)
+		r = close_wall(first.name, err);
 	if (r < 0) {
 		umbra_store_device_remove(k, store->number, NULL);
 		return r;
@@ -410,7 +419,7 @@ int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_po
 		r = put_cow(k, pool, store, wall.dev, err);
 	if (r != 1)
 		return r;
-	r = make_wall(k, pool, store->number, &next, err);
+	r = make_wall(k, pool, store->number, false, &next, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.wall-behind", err);
 	if (r == 0)
