@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/provider/dm/proof.h"
+
+#include <string.h>
+#include <zlib.h>
+
+#include "snapshot/provider/dm/le.h"
+#include "snapshot/provider/dm/xfs_log.h"
+
+#define EXT_AT         1024U
+#define EXT_BYTES      1024U
+#define EXT_MAGIC      0xEF53U
+#define EXT_STATE_GOOD 1U   /* s_state */
+#define EXT_RECOVER    0x4U /* s_feature_incompat: the journal is to be replayed */
+#define HEAD_BYTES     (EXT_AT + EXT_BYTES)
+
+#define UUID_DIGITS 33
+
+static void put_uuid(const uint8_t *uuid, char out[UUID_DIGITS])
+{
+	size_t i;
+
+	for (i = 0; i < 16; i++)
+		snprintf(out + 2 * i, 3, "%02x", uuid[i]);
+}
+
+/* A word of the superblock; all are little endian. */
+static uint16_t ext16(const uint8_t *sb, size_t at)
+{
+	return (uint16_t)(sb[at] | sb[at + 1] << 8);
+}
+
+static void stamp_ext(const uint8_t *sb, char out[UMBRA_STAMP_MAX])
+{
+	bool clean = (ext16(sb, 0x3A) & EXT_STATE_GOOD) && !(umbra_le32(sb + 0x60) & EXT_RECOVER);
+	char uuid[UUID_DIGITS], end[16] = "unclean";
+
+	put_uuid(sb + 0x68, uuid);
+	if (clean)
+		snprintf(end, sizeof(end), "clean %08lx", crc32(0, sb, EXT_BYTES));
+	/* mounts, time of the last one, time of the last check */
+	snprintf(out, UMBRA_STAMP_MAX, "ext %s %u %u %u %s", uuid, ext16(sb, 0x34),
+		 umbra_le32(sb + 0x2C), umbra_le32(sb + 0x40), end);
+}
+
+static int stamp_xfs(umbra_proof_read_fn read, void *arg, const uint8_t *sb, uint64_t bytes,
+		     bool used, char out[UMBRA_STAMP_MAX], struct umbra_error *err)
+{
+	struct umbra_xfs_log log;
+	struct umbra_xfs_head head;
+	char uuid[UUID_DIGITS];
+	int r;
+
+	if (!umbra_xfs_log_find(sb, bytes, &log))
+		return 0;
+	r = umbra_xfs_log_head(read, arg, &log, &head, err);
+	if (r <= 0)
+		return r;
+	put_uuid(log.uuid, uuid);
+	if (head.clean)
+		snprintf(out, UMBRA_STAMP_MAX, "xfs %s clean %u:%u %08lx%s", uuid, head.cycle,
+			 head.block, crc32(0, sb, UMBRA_XFS_SECTOR), used ? " used" : "");
+	else
+		snprintf(out, UMBRA_STAMP_MAX, "xfs %s unclean", uuid);
+	return 0;
+}
+
+int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool used,
+		      char out[UMBRA_STAMP_MAX], struct umbra_error *err)
+{
+	uint8_t head[HEAD_BYTES];
+	bool ext, xfs;
+	int r;
+
+	*out = '\0';
+	if (bytes < HEAD_BYTES)
+		return 0;
+	r = read(arg, 0, head, sizeof(head), err);
+	if (r < 0)
+		return r;
+	ext = ext16(head + EXT_AT, 0x38) == EXT_MAGIC;
+	xfs = umbra_xfs_is(head);
+	if (ext && !xfs)
+		stamp_ext(head + EXT_AT, out);
+	else if (xfs && !ext)
+		return stamp_xfs(read, arg, head, bytes, used, out, err);
+	return 0;
+}
+
+static bool begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool ends(const char *text, const char *with)
+{
+	size_t n = strlen(text), m = strlen(with);
+
+	return n >= m && strcmp(text + n - m, with) == 0;
+}
+
+static bool holds_ext(const char *then, const char *now, bool used)
+{
+	/* Whoever has it mounted may be the same that had: then he has gone on writing. */
+	return strcmp(then, now) == 0 && !(used && ends(now, " unclean"));
+}
+
+/* Text before the word that says what the log was, "clean" or "unclean". */
+static size_t xfs_identity(const char *stamp)
+{
+	const char *space = strchr(stamp + strlen("xfs "), ' ');
+
+	return space ? (size_t)(space - stamp) : strlen(stamp);
+}
+
+static bool holds_xfs(const char *then, const char *now)
+{
+	size_t n = xfs_identity(then);
+
+	if (n != xfs_identity(now) || strncmp(then, now, n) != 0)
+		return false;
+	if (strcmp(then, now) == 0)
+		return true;
+	if (!begins(then + n, " clean ") || !ends(then, " used"))
+		return false;
+	/* It was mounted, and then the machine stopped: before or after the first to the log. */
+	return ends(now, " unclean") ||
+	       (strlen(now) == strlen(then) - strlen(" used") && begins(then, now));
+}
+
+bool umbra_proof_holds(const char *then, const char *now, bool used)
+{
+	if (begins(then, "ext ") && begins(now, "ext "))
+		return holds_ext(then, now, used);
+	if (begins(then, "xfs ") && begins(now, "xfs "))
+		return !used && holds_xfs(then, now);
+	return false;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Was a filesystem written without the layer? A stamp is what can be told of it from its own
+ * blocks, as a line of text; two of them, one recorded while the layer was in, one from now, say
+ * whether anybody else has mounted, checked or replaced it in between:
+ *
+ *	ext2, ext3, ext4  each mount for writing counts itself and notes its time in the superblock,
+ *			  before anything else is written. So while it is in use those must be the
+ *			  same, and it must still be unclean. Unmounted cleanly, all of the
+ *			  superblock must be the same, which has the time when it was written.
+ *	XFS		  a mount tells nothing before it writes to the log. Unmounted cleanly, the
+ *			  log must still end at the same place. Stopped uncleanly, the log must
+ *			  still be unclean: who mounts it replays it, and who unmounts it says so.
+ *			  A second unclean stop, without the layer, is not told from the first.
+ *
+ * What bypasses filesystems (dd) is not seen. Pure: whoever calls does the I/O. What is read is
+ * not believed.
+ */
+#pragma once
+
+#include "common/error.h"
+#include "common/util.h"
+
+#define UMBRA_STAMP_MAX 128 /* with its NUL; fits UMBRA_POOL_TEXT_MAX */
+
+/* Reads len bytes at offset; both are multiples of 512. Negative, with err, ends it. */
+typedef int (*umbra_proof_read_fn)(void *arg, uint64_t offset, void *buf, size_t len,
+				   struct umbra_error *err);
+
+/*
+ * The stamp of a volume of `bytes`. "": there is nothing on it that tells. used: it is mounted, or
+ * was a moment ago; by who reads it from below a layer that is in. Negative: reading failed.
+ */
+int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool used,
+		      char out[UMBRA_STAMP_MAX], struct umbra_error *err);
+
+/*
+ * Is it proved that nothing was written between the two? used: it is mounted now, without the
+ * layer, so only a filesystem that tells before it is written can prove anything.
+ */
+bool umbra_proof_holds(const char *then, const char *now, bool used);
