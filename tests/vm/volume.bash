@@ -2,15 +2,21 @@
 # shellcheck shell=bash
 # Volumes on device-mapper, for suites of the guest.
 
-# volume NAME DISK FSTYPE: a linear device of two pieces over the disk, mounted at $T/NAME.
-volume() {
-	local name=$1 disk=$2 type=$3 sectors half
-	sectors=$(blockdev --getsz "$disk")
+# volume_again NAME DISK: a linear device of two pieces over the disk.
+volume_again() {
+	local sectors half
+	sectors=$(blockdev --getsz "$2")
 	half=$((sectors / 2 / 8 * 8))
-	dmsetup create "$name" <<-END
-		0 $half linear $disk $half
-		$half $half linear $disk 0
+	dmsetup create "$1" <<-END
+		0 $half linear $2 $half
+		$half $half linear $2 0
 	END
+}
+
+# volume NAME DISK FSTYPE: such a device with a new filesystem, mounted at $T/NAME.
+volume() {
+	local name=$1 disk=$2 type=$3
+	volume_again "$name" "$disk"
 	case $type in
 	ext4) mkfs.ext4 -q -F "/dev/mapper/$name" ;;
 	xfs) mkfs.xfs -q -f "/dev/mapper/$name" ;;

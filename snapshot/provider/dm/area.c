@@ -30,6 +30,11 @@ struct umbra_area *umbra_area_alloc(void)
 	return a;
 }
 
+bool umbra_area_certain(const struct umbra_area *a)
+{
+	return a->kind != UMBRA_AREA_INSIDE || a->compared;
+}
+
 const struct umbra_id *umbra_area_id(const struct umbra_area *a)
 {
 	return &a->id;

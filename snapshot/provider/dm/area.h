@@ -59,6 +59,10 @@ struct umbra_area *umbra_area_close(struct umbra_area *a);
 UMBRA_DEFINE_CLEANUP(struct umbra_area *, area, umbra_area_close)
 #define _cleanup_area_ _cleanup_(umbra_cleanup_area)
 
+/* Is what lies at its place certainly the area? One inside a volume that is not mounted was only
+ * there when the record was written: where the volume was written since, nothing may be written. */
+bool umbra_area_certain(const struct umbra_area *a);
+
 const struct umbra_id *umbra_area_id(const struct umbra_area *a);
 uint64_t umbra_area_sectors(const struct umbra_area *a);
 const char *umbra_area_kind(const struct umbra_area *a); /* "inside", "file", "device" */

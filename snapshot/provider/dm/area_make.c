@@ -321,18 +321,21 @@ int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *er
 }
 
 /* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
-static int find_inside(const struct umbra_area *a, struct umbra_error *err)
+static int find_inside(struct umbra_area *a, struct umbra_error *err)
 {
 	_cleanup_free_ char *parent = parent_of(a->place);
 	_cleanup_close_ int dir = -1;
 	struct stat st;
+	int r;
 
 	if (!parent)
 		return umbra_oom(err);
 	dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
 	if (dir < 0 || fstat(dir, &st) < 0 || st.st_dev != a->origin)
 		return 0;
-	return compare_file(a, dir, err);
+	r = compare_file(a, dir, err);
+	a->compared = r == 0;
+	return r;
 }
 
 int umbra_area_find(struct umbra_area *a, struct umbra_error *err)

@@ -21,6 +21,7 @@ struct umbra_area {
 	dev_t base; /* where the blocks of one inside are reached: the origin, or below its layer */
 	struct umbra_fixed_extent *extents; /* inside: where on it */
 	size_t n_extents;
+	bool compared; /* inside: the file is mounted, and is where it was */
 	int io;   /* O_DIRECT: of base (opened when first needed), the file, or the device */
 	int file; /* inside, file: between create and publish */
 	int dir;  /* the directory of file, as long */

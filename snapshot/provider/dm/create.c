@@ -10,6 +10,7 @@
 
 #include "common/fault.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 
 /* Chunks that the older store may use up while the next one is prepared. */
@@ -113,6 +114,8 @@ static int add_copy(struct work *w, struct umbra_error *err)
 		r = umbra_protected_begin(w->p, &next, err);
 	if (r == 0)
 		r = umbra_pool_prepare(next, &w->id, keep, err);
+	if (r == 0)
+		r = umbra_stamp_put(w->p, next, err);
 	if (r == 0)
 		r = zero_beginning(w->p, next, umbra_pool_live(next), err);
 	if (r == 0)

@@ -61,6 +61,11 @@ uint64_t umbra_pool_segment_at(const struct umbra_pool *pool, uint32_t segment)
 	       (uint64_t)segment * g->segment_chunks;
 }
 
+uint64_t umbra_pool_end(const struct umbra_pool *pool)
+{
+	return umbra_pool_segment_at(pool, pool->geometry.segments) * pool->geometry.chunk_sectors;
+}
+
 int umbra_pool_chunk_at(const struct umbra_pool *pool, const struct umbra_pool_store *store,
 			uint64_t chunk, uint64_t *at)
 {

@@ -105,6 +105,9 @@ uint64_t umbra_pool_chunks(const struct umbra_pool *pool);
 /* The first chunk of a segment, counted from the beginning of the area. */
 uint64_t umbra_pool_segment_at(const struct umbra_pool *pool, uint32_t segment);
 
+/* Sectors from the beginning of the area to the end of the last segment. */
+uint64_t umbra_pool_end(const struct umbra_pool *pool);
+
 /* Where a store's chunk lies, counted from the beginning of the area. -ERANGE: not granted. */
 int umbra_pool_chunk_at(const struct umbra_pool *pool, const struct umbra_pool_store *store,
 			uint64_t chunk, uint64_t *at);

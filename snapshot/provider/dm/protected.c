@@ -203,6 +203,11 @@ static int load_pool(struct umbra_protected *p, struct umbra_error *err)
 		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
 				  "where diff area %s was there is %s now", p->kernel.area.s,
 				  p->pool->area.s);
+	if (umbra_pool_end(p->pool) > umbra_area_sectors(p->area))
+		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
+				  "diff area %s is smaller than what it had: its record is an old "
+				  "one (in the initramfs: run 'update-initramfs -u')",
+				  p->kernel.area.s);
 	if (r == UMBRA_POOL_TORN) {
 		r = write_slots(p, p->pool, err);
 		if (r == 0)
@@ -221,7 +226,7 @@ int umbra_protected_write(struct umbra_protected *p, struct umbra_pool **next,
 			  struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *pool = TAKE_PTR(*next);
-	int r = write_slots(p, pool, err);
+	int r = p->adrift ? 0 : write_slots(p, pool, err);
 
 	if (r < 0) {
 		load_pool(p, NULL); /* which of the two is there is not known */
@@ -300,12 +305,29 @@ static int map_area(struct umbra_protected *p, struct umbra_error *err)
 	return r;
 }
 
+int umbra_protected_awake(const struct umbra_protected *p, struct umbra_error *err)
+{
+	if (!p->asleep)
+		return 0;
+	return umbra_fail(
+		err, UMBRA_E_BUSY, EBUSY,
+		"the shadow copies of '%s' are not activated since the machine was "
+		"started: unmount it, if it is mounted, and run 'umbra activate' before it "
+		"is written",
+		p->pool->volume);
+}
+
 int umbra_protected_enter(struct umbra_protected *p, struct umbra_error *err)
 {
-	int r;
+	int r = umbra_protected_awake(p, err);
 
-	if (p->in)
-		return 0;
+	if (r < 0 || p->in)
+		return r;
+	if (p->adrift)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "'%s' was written without umbra's layer, so it has to be mounted "
+				  "where its diff area '%s' can be looked at",
+				  p->pool->volume, umbra_area_place(p->area));
 	r = umbra_layer_in(&p->layer, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.slid-in", err);

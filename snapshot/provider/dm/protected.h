@@ -8,6 +8,9 @@
  * - no creation is unfinished, but for one whose maker is at it: it does not keep the lock while
  *   others freeze and the volume is held, so that writers get their space (look_after.h).
  *
+ * Or it is asleep: since the machine was started nobody has activated it (activate.h), and it is
+ * proved that nobody has written it either. Then no copy can be read, and none made.
+ *
  * Whoever fails half way leaves the rest to the next who opens it.
  */
 #pragma once
@@ -26,7 +29,10 @@ struct umbra_protected {
 	struct umbra_kernel kernel; /* valid while in */
 	bool in;                    /* slid in */
 	bool flushed;               /* what an earlier process wrote is durable (pool_disk.h) */
-	int run_dir;                /* /run/umbra/dm */
+	bool asleep;                /* there are copies, and their newest store is not live */
+	bool adrift; /* what lies at the area's place may be another's: changes of the pool stay in
+		      * memory */
+	int run_dir; /* /run/umbra/dm */
 	int lock_fd;
 };
 
@@ -61,7 +67,7 @@ int umbra_protected_each(int state_fd,
 			 int (*fn)(struct umbra_protected *p, void *arg, struct umbra_error *err),
 			 void *arg, struct umbra_error *err);
 
-/* Slides in, if it is not, with the pool's device. */
+/* Slides in, if it is not, with the pool's device. -EBUSY while it is asleep. */
 int umbra_protected_enter(struct umbra_protected *p, struct umbra_error *err);
 
 /*
@@ -84,6 +90,11 @@ bool umbra_protected_being_made(const struct umbra_protected *p);
 
 /* The store that views lie over: the newest that the pool knows to be live. NULL: there is none. */
 const struct umbra_pool_store *umbra_protected_base(const struct umbra_protected *p);
+/* All copies are lost, and it is said why. */
+int umbra_protected_lose(struct umbra_protected *p, const char *why, struct umbra_error *err);
+
+/* For who wants to do what cannot be done while it is asleep: -EBUSY then, with what to do. */
+int umbra_protected_awake(const struct umbra_protected *p, struct umbra_error *err);
 
 /* The exceptions of a store, from its area, also while the kernel writes it: then those that were
  * there before the call, at least. *used: see store.h. */

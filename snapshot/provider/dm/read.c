@@ -121,6 +121,8 @@ int umbra_dm_open_shadow(int state_fd, const struct umbra_shadow *shadow, struct
 		return umbra_oom(err);
 	r = umbra_dm_find(state_fd, shadow, &p, err);
 	if (r == 0)
+		r = umbra_protected_awake(p, err);
+	if (r == 0)
 		r = umbra_view_device_make(p, &shadow->id, &view, err);
 	if (r == 0)
 		r = mount_view(shadow, view, reader, root, err);

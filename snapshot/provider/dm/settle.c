@@ -9,6 +9,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "snapshot/provider/dm/protected.h"
+#include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 
 static struct umbra_pool_copy *newest(const struct umbra_protected *p)
@@ -16,8 +17,7 @@ static struct umbra_pool_copy *newest(const struct umbra_protected *p)
 	return p->pool->n_copies ? &p->pool->copies[p->pool->n_copies - 1] : NULL;
 }
 
-/* All copies that depend on what is known to be incomplete. */
-static int lose_all(struct umbra_protected *p, const char *why, struct umbra_error *err)
+int umbra_protected_lose(struct umbra_protected *p, const char *why, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
 	int r = umbra_protected_begin(p, &next, err);
@@ -26,36 +26,27 @@ static int lose_all(struct umbra_protected *p, const char *why, struct umbra_err
 		r = umbra_pool_lose(next, NULL, err);
 	if (r == 0)
 		r = umbra_protected_write(p, &next, err);
-	if (r == 0)
+	if (r == 0 && !p->adrift) /* else it is found again the next time */
 		umbra_log_error("the shadow copies of '%s' are lost: %s", p->pool->volume, why);
 	return r;
 }
 
-static int live_state(const struct umbra_protected *p, enum umbra_store_state *out,
-		      struct umbra_error *err)
+static int state_of(const struct umbra_protected *p, const struct umbra_pool_store *store,
+		    enum umbra_store_state *out, struct umbra_error *err)
 {
-	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
-
 	*out = UMBRA_STORE_ABSENT;
-	return live && p->in ? umbra_store_device_state(&p->kernel, live->number, out, NULL, err)
-			     : 0;
+	return p->in ? umbra_store_device_state(&p->kernel, store->number, out, NULL, err) : 0;
 }
 
-/* A creation that nobody goes on with. Whether its store was ever live the kernel knows. */
-static int undo_creation(struct umbra_protected *p, struct umbra_error *err)
+/* A creation that nobody goes on with. */
+static int undo_creation(struct umbra_protected *p, bool resumed, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
-	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
 	struct umbra_pool_copy *copy = newest(p);
-	enum umbra_store_state state;
-	int r = live_state(p, &state, err);
-	bool resumed;
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	resumed = state == UMBRA_STORE_LIVE || state == UMBRA_STORE_INVALID;
-	if (!resumed && p->in)
-		r = umbra_store_device_remove(&p->kernel, live->number, err);
+	if (!resumed)
+		r = umbra_store_device_remove(&p->kernel, umbra_pool_live(p->pool)->number, err);
 	if (r == 0)
 		r = umbra_protected_begin(p, &next, err);
 	if (r == 0)
@@ -140,27 +131,61 @@ static int leave(struct umbra_protected *p, struct umbra_error *err)
 	return r;
 }
 
+/*
+ * A PREPARED store that is not live: 1 when it certainly never was, as the one before it still is,
+ * or it would be the first. After a restart of the machine that is not known.
+ */
+static int never_resumed(const struct umbra_protected *p, struct umbra_error *err)
+{
+	enum umbra_store_state state;
+	int r;
+
+	if (!p->in || newest(p)->state != UMBRA_POOL_PREPARED)
+		return 0;
+	if (p->pool->n_stores < 2)
+		return 1;
+	r = state_of(p, &p->pool->stores[p->pool->n_stores - 2], &state, err);
+	return r < 0 ? r : state == UMBRA_STORE_LIVE;
+}
+
+/* Nothing collects. As long as nothing was written either, that can be mended. */
+static int judge_without(struct umbra_protected *p, struct umbra_error *err)
+{
+	int r = umbra_stamp_holds(p, false, err);
+
+	if (r < 0)
+		return r;
+	p->asleep = r > 0;
+	if (r > 0)
+		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
+	p->adrift = !p->in && !umbra_area_certain(p->area);
+	return umbra_protected_lose(
+		p,
+		"the volume was, or may have been, written without umbra's layer (mounted before "
+		"'umbra activate' or by another system, or its table was replaced)",
+		err);
+}
+
 /* Is what the pool calls live what the kernel has? */
 static int judge(struct umbra_protected *p, struct umbra_error *err)
 {
 	enum umbra_store_state state;
 	int r;
 
+	p->asleep = false;
 	if (!umbra_pool_live(p->pool))
 		return 0;
-	if (!p->in)
-		return lose_all(p,
-				"the volume is in use without umbra's layer (restarted without "
-				"'umbra activate', or its table was replaced)",
-				err);
-	r = live_state(p, &state, err);
-	if (r < 0 || state == UMBRA_STORE_LIVE)
+	r = state_of(p, umbra_pool_live(p->pool), &state, err);
+	if (r < 0)
 		return r;
-	return lose_all(p,
-			state == UMBRA_STORE_INVALID
-				? "the diff area was full, or failed"
-				: "the newest one is not in the kernel any more",
-			err);
+	if (state == UMBRA_STORE_INVALID)
+		return umbra_protected_lose(p, "the diff area was full, or failed", err);
+	if (state == UMBRA_STORE_LIVE)
+		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
+	r = never_resumed(p, err);
+	if (r != 0)
+		return r < 0 ? r : undo_creation(p, false, err);
+	return judge_without(p, err);
 }
 
 /* Who was killed between the pool and the device, either way round, left one of them short. */
@@ -180,22 +205,20 @@ static int align_grant(struct umbra_protected *p, struct umbra_error *err)
 
 int umbra_protected_settle(struct umbra_protected *p, struct umbra_error *err)
 {
-	struct umbra_pool_copy *copy = newest(p);
-	int r = 0;
+	int r;
 
 	if (p->in && umbra_protected_being_made(p))
 		return umbra_view_devices_settle(p, err);
-	if (copy && copy->state == UMBRA_POOL_PREPARED)
-		r = undo_creation(p, err);
-	if (r == 0)
-		r = judge(p, err);
-	if (r == 0 && p->in)
+	r = judge(p, err);
+	if (r == 0 && p->in && !p->asleep)
 		r = seal_followed(p, err);
-	if (r == 0 && p->in)
+	if (r == 0 && p->in && !p->asleep)
 		r = align_grant(p, err);
-	if (r == 0 && p->in)
+	if (r == 0 && p->in && !p->asleep)
 		r = umbra_view_devices_settle(p, err);
 	if (r == 0 && !umbra_pool_needed(p->pool))
 		r = leave(p, err);
+	if (r == 0 && p->in && !p->asleep)
+		r = umbra_stamp_renew(p, err);
 	return r;
 }

@@ -6,6 +6,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "snapshot/provider/dm/activate.h"
 #include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/look_after.h"
 #include "snapshot/provider/dm/parts.h"
@@ -111,13 +112,16 @@ static json_t *report(const struct umbra_protected *p, const char *path)
 	json_int_t segment = (json_int_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
 	json_int_t used = (json_int_t)used_segments(p);
 	uint32_t copies = visible(p->pool);
+	struct umbra_error why = {0};
 	json_t *doc;
 
 	doc = json_pack("{s:s,s:I,s:I,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
 			segment * g->segments, "used", segment * used, "copies", (int)copies,
-			"state", p->in ? "active" : "idle");
+			"state", p->in && !p->asleep ? "active" : "idle");
 	if (!doc || umbra_doc_set_path(doc, "volume", path) < 0 ||
-	    umbra_doc_set_path(doc, "place", umbra_area_place(p->area)) < 0) {
+	    umbra_doc_set_path(doc, "place", umbra_area_place(p->area)) < 0 ||
+	    (umbra_protected_awake(p, &why) < 0 &&
+	     json_object_update_new(doc, json_pack("{s:s}", "why", why.text)) < 0)) {
 		json_decref(doc);
 		return NULL;
 	}
@@ -218,4 +222,5 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.remove = remove_area,
 	.look_after = umbra_dm_look_after,
 	.let_go = umbra_walls_let_go,
+	.activate = umbra_dm_activate,
 };

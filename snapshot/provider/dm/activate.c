@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/provider/dm/activate.h"
+
+#include "common/fault.h"
+#include "common/log.h"
+#include "snapshot/provider/dm/stamp.h"
+
+/* The kernel believes what it finds in a store. */
+static int check_store(const struct umbra_protected *p, struct umbra_error *err)
+{
+	_cleanup_exceptions_ struct umbra_exceptions exceptions = {0};
+
+	return umbra_protected_read_store(p, umbra_pool_live(p->pool), &exceptions, NULL, err);
+}
+
+/*
+ * The origin splits writes at the chunks of its snapshots, which it asks for when it is resumed:
+ * one that was resumed while it had none would let a write through of which only the first chunk
+ * was copied. In a creation the end of the hold does that.
+ */
+static int renew_origin(const struct umbra_protected *p, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	struct umbra_dm_ref origin = umbra_dm_numbered(p->layer.origin);
+	struct umbra_dm_info info;
+	int r = umbra_dm_info(origin, &info, err);
+
+	if (r == 0)
+		r = umbra_dm_table(origin, UMBRA_DM_LIVE, &table, err);
+	if (r == 0)
+		r = umbra_dm_load(origin, &table, info.read_only ? UMBRA_DM_READ_ONLY : 0, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.activate-renewing", err);
+	return r < 0 ? r : umbra_dm_resume(origin, err);
+}
+
+static int put_in(struct umbra_protected *p, struct umbra_error *err)
+{
+	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
+	dev_t snap;
+	int r;
+
+	p->asleep = false;
+	r = umbra_protected_enter(p, err);
+	if (r == 0)
+		r = umbra_store_device_make(&p->kernel, p->pool, live, &snap, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.activate-loaded", err);
+	if (r == 0)
+		r = renew_origin(p, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.activate-renewed", err);
+	if (r == 0)
+		r = umbra_dm_resume(umbra_dm_numbered(snap), err);
+	p->asleep = r < 0;
+	return r < 0 ? r : umbra_fault_fail("dm.activated", err);
+}
+
+/* Nobody can mount it from the proof until the store collects. */
+static int wake(struct umbra_protected *p, struct umbra_error *err)
+{
+	_cleanup_close_ int claim = umbra_stamp_claim(p, err);
+	struct umbra_error why = {0};
+	int r = claim < 0 ? claim : umbra_stamp_holds(p, true, err);
+
+	if (r <= 0)
+		return r;
+	r = check_store(p, &why);
+	if (r == -EBADMSG)
+		return umbra_protected_lose(p, why.text, err);
+	return r < 0 ? umbra_wrap(err, r, "%s", why.text) : put_in(p, err);
+}
+
+int umbra_protected_activate(struct umbra_protected *p, struct umbra_error *err)
+{
+	int r = p->asleep ? wake(p, err) : 0;
+
+	return r < 0 ? r : umbra_protected_settle(p, err);
+}
+
+struct activation {
+	const struct umbra_storage_watch *watch;
+	struct umbra_error *err;
+	int r; /* of the first that failed */
+};
+
+static void tell_lost(const struct umbra_protected *p, const struct umbra_storage_watch *watch)
+{
+	uint32_t i;
+
+	for (i = 0; i < p->pool->n_copies; i++)
+		if (p->pool->copies[i].state == UMBRA_POOL_LOST)
+			watch->lost(watch->arg, &p->pool->copies[i].id,
+				    "its volume was, or may have been, written without umbra's "
+				    "layer, or its diff area failed");
+}
+
+static int activate_one(const struct umbra_dm_state *s, void *arg)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	struct activation *a = arg;
+	struct umbra_error why = {0};
+	int r = umbra_protected_open(s, UMBRA_PROTECTED_WAIT_MS, &p, &why);
+
+	if (r == 0)
+		r = umbra_protected_activate(p, &why);
+	if (r == 0) {
+		tell_lost(p, a->watch);
+		return 0;
+	}
+	umbra_log_error("activating '%s': %s", s->path, why.text);
+	if (a->r == 0) {
+		umbra_fail(a->err, why.code, why.errnum, "activating '%s': %s", s->path, why.text);
+		a->r = r;
+	}
+	return 0;
+}
+
+int umbra_dm_activate(const struct umbra_storage_watch *watch, struct umbra_error *err)
+{
+	struct activation a = {.watch = watch, .err = err};
+	int r = umbra_dm_state_each(watch->state_fd, activate_one, &a, err);
+
+	return r < 0 ? r : a.r;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/provider/dm/stamp.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "snapshot/provider/dm/proof.h"
+
+#define BLOCK 4096U /* what direct I/O takes everywhere */
+#define PIECE (2 * BLOCK)
+
+struct reader {
+	int fd;
+	const char *name;
+	char *bounce;
+};
+
+/* The disk counts, not what is cached. */
+static int read_direct(void *arg, uint64_t offset, void *buf, size_t len, struct umbra_error *err)
+{
+	const struct reader *reader = arg;
+	uint64_t from = offset / BLOCK * BLOCK, skip = offset - from;
+	size_t want = (skip + len + BLOCK - 1) / BLOCK * BLOCK;
+	ssize_t got = -1;
+
+	if (want <= PIECE)
+		do
+			got = pread(reader->fd, reader->bounce, want, (off_t)from);
+		while (got < 0 && errno == EINTR);
+	if (got < 0 || (size_t)got < skip + len)
+		return umbra_fail_errno(err, got < 0 ? errno : EIO, "cannot read '%s'",
+					reader->name);
+	memcpy(buf, reader->bounce + skip, len);
+	return 0;
+}
+
+static int stamp_now(const struct umbra_protected *p, bool used, char out[UMBRA_STAMP_MAX],
+		     struct umbra_error *err)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ void *bounce = NULL;
+	struct reader reader = {.name = p->pool->volume};
+
+	if (posix_memalign(&bounce, BLOCK, PIECE) != 0)
+		return umbra_oom(err);
+	fd = umbra_dm_open(p->in ? p->kernel.real : p->layer.origin, O_RDONLY | O_DIRECT, err);
+	if (fd < 0)
+		return fd;
+	reader.fd = fd;
+	reader.bounce = bounce;
+	return umbra_proof_stamp(read_direct, &reader, p->kernel.sectors * UMBRA_DM_SECTOR, used,
+				 out, err);
+}
+
+static int open_count(const struct umbra_protected *p, struct umbra_error *err)
+{
+	struct umbra_dm_info info;
+	int r = umbra_dm_info(umbra_dm_numbered(p->layer.origin), &info, err);
+
+	if (r == UMBRA_DM_NONE)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "the volume '%s' is gone",
+				  p->pool->volume);
+	return r < 0 ? r : info.open_count;
+}
+
+int umbra_stamp_claim(const struct umbra_protected *p, struct umbra_error *err)
+{
+	int fd = umbra_dm_open(p->layer.origin, O_RDONLY | O_EXCL, err);
+
+	return fd == -EBUSY
+		       ? umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				    "'%s' is in use without umbra's layer: unmount it, and run "
+				    "'umbra activate' before it is mounted",
+				    p->pool->volume)
+		       : fd;
+}
+
+/* Not by who only looks what is on it, as udev does: claimed, by a mount or a check. */
+static int in_use(const struct umbra_protected *p, struct umbra_error *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = open_count(p, err);
+
+	if (r <= 0)
+		return r;
+	fd = umbra_stamp_claim(p, err);
+	return fd == -EBUSY ? 1 : fd < 0 ? fd : 0;
+}
+
+int umbra_stamp_holds(const struct umbra_protected *p, bool claimed, struct umbra_error *err)
+{
+	char now[UMBRA_STAMP_MAX];
+	int used = claimed ? 0 : in_use(p, err), r;
+
+	if (used < 0)
+		return used;
+	r = stamp_now(p, false, now, err);
+	return r < 0 ? r : umbra_proof_holds(p->pool->stamp, now, used);
+}
+
+int umbra_stamp_put(const struct umbra_protected *p, struct umbra_pool *pool,
+		    struct umbra_error *err)
+{
+	char now[UMBRA_STAMP_MAX];
+	int used = open_count(p, err), r;
+
+	r = used < 0 ? used : stamp_now(p, used > 0, now, err);
+	if (r < 0 || strcmp(pool->stamp, now) == 0)
+		return r;
+	return umbra_pool_set_stamp(pool, now, err);
+}
+
+int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err)
+{
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	char now[UMBRA_STAMP_MAX];
+	struct umbra_error why = {0};
+	int r, used = open_count(p, &why);
+
+	r = used < 0 ? used : stamp_now(p, used > 0, now, &why);
+	if (r < 0) {
+		umbra_log_warning("%s", why.text);
+		return 0;
+	}
+	if (strcmp(p->pool->stamp, now) == 0)
+		return 0;
+	r = umbra_protected_begin(p, &next, err);
+	if (r == 0)
+		r = umbra_pool_set_stamp(next, now, err);
+	return r < 0 ? r : umbra_protected_write(p, &next, err);
+}

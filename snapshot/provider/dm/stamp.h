@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The stamp of a protected volume (proof.h): what is on it now, and what its pool remembers. */
+#pragma once
+
+#include "snapshot/provider/dm/protected.h"
+
+/*
+ * Is it proved that nobody has written the volume since it was last seen below the layer, and is
+ * nobody about to? 1, 0 or negative. For when the newest store is not live. claimed: the caller has
+ * claimed it.
+ */
+int umbra_stamp_holds(const struct umbra_protected *p, bool claimed, struct umbra_error *err);
+
+/* What the volume is now goes into a pool that is to be written. The layer is in. */
+int umbra_stamp_put(const struct umbra_protected *p, struct umbra_pool *pool,
+		    struct umbra_error *err);
+
+/* The same, durably, when it has changed; the newest store is live. A volume that cannot be read is
+ * only logged: then nothing can be proved later. */
+int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err);
+
+/* The volume's device, so that nobody mounts or checks it as long as it is open. -EBUSY: somebody
+ * does already. A descriptor. */
+int umbra_stamp_claim(const struct umbra_protected *p, struct umbra_error *err);
