@@ -79,6 +79,16 @@ int umbra_coordinator_thaw(json_t *released, json_t *problems, struct umbra_erro
 /* The same, for the start of any program: for root, and what there is to say goes to the log. */
 void umbra_coordinator_release_leftovers(void);
 
+/*
+ * Puts every volume that has block copies under its layer again, after a start of the machine.
+ * early: nothing is mounted yet, so umbrad is left to the system. *report: JSON object
+ * {"areas":[…],"lost":[{"shadow","why"}]}, areas as below, new reference. Fails when one of them
+ * cannot be activated, after all were tried.
+ */
+int umbra_coordinator_activate(struct umbra_coordinator *c, bool early,
+			       struct umbra_observer *observer, json_t **report,
+			       struct umbra_error *err);
+
 /* Diff areas. path and place as the person wrote them. */
 struct umbra_storage_call {
 	const char *verb;  /* "list", "add", "resize" or "remove" */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "coordinator/activate.h"
 #include "coordinator/check.h"
 #include "coordinator/create.h"
 #include "coordinator/delete.h"
@@ -221,13 +222,22 @@ static int serve_revert(struct umbra_session *s, const json_t *request, json_t *
 	return r < 0 ? r : umbra_revert_serve(s, request, result, err);
 }
 
+/* Nothing of the state directory is written: it may be read-only still. */
+static int serve_activate(struct umbra_session *s, const json_t *request, json_t *result,
+			  struct umbra_error *err)
+{
+	int r = begin_look(s, request, err);
+
+	return r < 0 ? r : umbra_activate(s, umbra_doc_bool(request, "early", false), result, err);
+}
+
 static const struct {
 	const char *type;
 	int (*serve)(struct umbra_session *s, const json_t *request, json_t *result,
 		     struct umbra_error *err);
 } requests[] = {
 	{"create", serve_create},   {"delete", serve_delete}, {"check", serve_check},
-	{"storage", serve_storage}, {"revert", serve_revert},
+	{"storage", serve_storage}, {"revert", serve_revert}, {"activate", serve_activate},
 };
 
 static int dispatch(struct umbra_session *s, const json_t *request, json_t *result,

@@ -22,9 +22,9 @@ struct umbra_area {
 	struct umbra_fixed_extent *extents; /* inside: where on it */
 	size_t n_extents;
 	bool compared; /* inside: the file is mounted, and is where it was */
-	int io;   /* O_DIRECT: of base (opened when first needed), the file, or the device */
-	int file; /* inside, file: between create and publish */
-	int dir;  /* the directory of file, as long */
+	int io;        /* O_DIRECT: of base (opened when first needed), the file, or the device */
+	int file;      /* inside, file: between create and publish */
+	int dir;       /* the directory of file, as long */
 };
 
 struct umbra_area *umbra_area_alloc(void);

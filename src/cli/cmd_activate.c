@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "cli/observe.h"
+#include "cli/output.h"
+
+static const struct umbra_option options[] = {
+	{"early", 0, NULL, "nothing is mounted yet: leave it to the system to start umbrad",
+	 UMBRA_WORD_NONE},
+	{0},
+};
+
+static int print_areas(const json_t *areas, struct umbra_error *err)
+{
+	static const struct umbra_column columns[] = {{.title = "VOLUME"},
+						      {.title = "COPIES", .right = true},
+						      {.title = "STATE"},
+						      {.title = "WHY"}};
+	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
+	const json_t *area;
+	size_t i;
+
+	json_array_foreach (areas, i, area) {
+		_cleanup_free_ char *volume = NULL;
+		char copies[32];
+
+		snprintf(copies, sizeof(copies), "%lld",
+			 (long long)umbra_doc_int(area, "copies", 0));
+		if (umbra_doc_get_path(area, "volume", &volume) == 0)
+			umbra_table_row(table, (const char *[]){volume, copies,
+								umbra_doc_string(area, "state"),
+								umbra_doc_string(area, "why")});
+	}
+	return umbra_table_print(table, err);
+}
+
+/* The lost first: they are what somebody has to know. */
+static void tell_lost(const json_t *lost)
+{
+	json_t *warnings = json_array();
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (lost, i, one)
+		json_array_append_new(warnings, json_sprintf("shadow copy %s is lost: %s",
+							     umbra_doc_string(one, "shadow"),
+							     umbra_doc_string(one, "why")));
+	umbra_terminal_warnings(warnings);
+}
+
+static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *coordinator = NULL;
+	_cleanup_json_ json_t *report = NULL;
+	struct umbra_terminal terminal;
+	int r = umbra_coordinator_connect(cli->state, &coordinator, err);
+
+	if (r < 0)
+		return r;
+	umbra_terminal_init(&terminal);
+	r = umbra_coordinator_activate(coordinator, umbra_args_has(args, "early"),
+				       &terminal.observer, &report, err);
+	umbra_terminal_finish(&terminal);
+	if (r < 0)
+		return r;
+	if (cli->json)
+		return umbra_output_json(json_pack("{s:O,s:O}", "areas",
+						   json_object_get(report, "areas"), "lost",
+						   json_object_get(report, "lost")),
+					 err);
+	tell_lost(json_object_get(report, "lost"));
+	return print_areas(json_object_get(report, "areas"), err);
+}
+
+const struct umbra_command umbra_command_activate = {
+	.name = "activate",
+	.words = "",
+	.summary = "After a start of the machine: put volumes with block copies under their layer",
+	.help = "\nRun before the volumes are mounted: what is written before that is not in the\n"
+		"copies, and then they are lost. umbra-activate.service does it at every start.",
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "coordinator/activate.h"
+
+#include <string.h>
+
+#include "coordinator/daemon.h"
+
+struct work {
+	struct umbra_session *s;
+	json_t *areas, *lost;
+	int r; /* of the first that failed */
+};
+
+static void on_lost(void *arg, const struct umbra_id *shadow, const char *why)
+{
+	struct work *w = arg;
+
+	if (json_array_append_new(w->lost,
+				  json_pack("{s:s,s:s}", "shadow", shadow->s, "why", why)) < 0)
+		umbra_session_warn(w->s, "shadow copy %s is lost: %s", shadow->s, why);
+}
+
+static int activate_one(struct work *w, const struct umbra_storage_ops *ops,
+			struct umbra_error *err)
+{
+	const struct umbra_storage_watch watch = {.state_fd = umbra_engine_state_fd(w->s->engine),
+						  .state_dir = umbra_engine_state_dir(w->s->engine),
+						  .lost = on_lost,
+						  .arg = w};
+	struct umbra_error why = {0};
+	int r = ops->activate(&watch, w->r == 0 ? err : &why);
+
+	if (w->r == 0)
+		w->r = r;
+	return ops->list(watch.state_fd, watch.state_dir, w->areas, w->r == 0 ? err : &why);
+}
+
+static bool is_needed(const json_t *areas)
+{
+	const json_t *area;
+	const char *state;
+	size_t i;
+
+	json_array_foreach (areas, i, area) {
+		state = umbra_doc_string(area, "state");
+		if (state && strcmp(state, "active") == 0)
+			return true;
+	}
+	return false;
+}
+
+int umbra_activate(struct umbra_session *s, bool early, json_t *result, struct umbra_error *err)
+{
+	struct work w = {.s = s, .areas = json_array(), .lost = json_array()};
+	const struct umbra_provider *const *p;
+	size_t n, i;
+	int r = 0;
+
+	if (json_object_set_new(result, "areas", w.areas) < 0 ||
+	    json_object_set_new(result, "lost", w.lost) < 0)
+		return umbra_oom(err);
+	p = umbra_providers(&n);
+	for (i = 0; r == 0 && i < n; i++)
+		if (p[i]->storage && p[i]->storage->activate)
+			r = activate_one(&w, p[i]->storage, err);
+	if (w.r < 0)
+		return w.r;
+	if (r == 0 && !early && is_needed(w.areas))
+		r = umbra_daemon_start(s->engine, err);
+	return r;
+}

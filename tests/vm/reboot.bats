@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Provider dm across a restart of the machine. What the kernel forgets then is taken away here: all
+# devices, mounts and processes; what is on the disks stays.
+# vm: --time 580 --mem 768M --disk 400M --disk 400M
+load ../system/helper
+load volume
+
+TEST_LIMIT=200
+
+setup() {
+	umbra_setup
+	# Every set has a second of its own: with a clock of ours nobody waits for the next one.
+	NOW=1800000000
+}
+
+teardown() {
+	drop_volumes
+	umbra_teardown
+}
+
+create() {
+	NOW=$((NOW + 1))
+	UMBRA_TEST_NOW=$NOW umbra create "$@" | cut -d ' ' -f 1
+}
+
+# copies N: that many copies of $T/vol, with changes between and after.
+copies() {
+	local k
+	: >"$T/tokens"
+	for ((k = 1; k <= $1; k++)); do
+		copy_one
+	done
+	scribble "$T/vol" 99
+}
+
+copy_one() {
+	SEED=$((${SEED:-0} + 1))
+	scribble "$T/vol" $SEED
+	create "$T/vol" >>"$T/tokens"
+	sums "$T/vol" >"$T/sums.$(wc -l <"$T/tokens")"
+}
+
+# Each copy of $T/tokens is what it was.
+compare() {
+	local token k=0
+	mkdir -p "$T/tree"
+	umbra mount "$T/tree"
+	while read -r token; do
+		k=$((k + 1))
+		sums "$T/tree/$token$T/vol" >"$T/now"
+		diff "$T/now" "$T/sums.$k" || { echo "copy $k is not what it was"; return 1; }
+	done <"$T/tokens"
+	umbra umount "$T/tree"
+	[ $k -gt 0 ]
+}
+
+# None of them is shown any more.
+all_lost() {
+	local token
+	mkdir -p "$T/tree"
+	umbra mount "$T/tree"
+	while read -r token; do
+		run ls "$T/tree/$token$T/vol"
+		[ "$status" != 0 ]
+	done <"$T/tokens"
+	umbra umount "$T/tree"
+}
+
+end_umbrad() {
+	local pid i
+	for pid in $(pgrep -x umbrad); do
+		kill "$pid"
+		for ((i = 0; i < 50; i++)); do
+			kill -0 "$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+	done
+}
+
+# What a device-mapper device is gone with a restart of the machine.
+forget_devices() {
+	local i
+	for ((i = 0; i < 20; i++)); do
+		[ "$(dmsetup ls)" != "No devices found" ] || return 0
+		dmsetup remove_all
+		sleep 0.1
+	done
+	dmsetup ls
+	return 1
+}
+
+# A clean restart, as far as to the volume; umbra-activate.service has stopped after the umount.
+restart() {
+	umount "$T/vol"
+	umbra activate
+	end_umbrad
+	forget_devices
+	volume_again vol "${1:-/dev/ubdb}"
+}
+
+# An unclean one: the disk is copied while it is in use, as it is at one moment, and the copy is used
+# from here on.
+crash() {
+	local real
+	real=$(dmsetup ls | awk '/-real/ {print $1}')
+	dmsetup suspend --nolockfs --noflush "$real"
+	dd if=/dev/ubdb of=/dev/ubdc bs=1M iflag=direct oflag=direct status=none
+	dmsetup resume "$real"
+	umount -l "$T/vol"
+	drop_volumes
+	volume_again vol /dev/ubdc
+}
+
+clean_restart() {
+	volume vol /dev/ubdb "$1"
+	umbra storage add --size 100M "$T/vol"
+	copies 3
+	restart
+	umbra storage --json | grep -q '"state": *"idle"'
+	umbra activate
+	[ "$(layer vol)" = in ]
+	mount /dev/mapper/vol "$T/vol"
+	compare
+	copy_one
+	umbra delete --yes "$(sed -n 2p "$T/tokens")"
+	sed -i 2d "$T/tokens"
+	mv "$T/sums.3" "$T/sums.2"
+	mv "$T/sums.4" "$T/sums.3"
+	scribble "$T/vol" 50
+	compare
+	restart
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	compare
+	umbra delete --yes --all "$T/vol"
+	[ "$(layer vol)" = out ]
+	umount "$T/vol"
+}
+
+@test "a clean restart, ext4: all copies as they were, and on with it" {
+	clean_restart ext4
+	e2fsck -fn /dev/mapper/vol
+}
+
+@test "a clean restart, XFS: all copies as they were, and on with it" {
+	clean_restart xfs
+	xfs_repair -n /dev/mapper/vol
+}
+
+unclean_restart() {
+	local writer
+	volume vol /dev/ubdb "$1"
+	umbra storage add --size 100M "$T/vol"
+	copies 3
+	while :; do scribble "$T/vol" $RANDOM; done &
+	writer=$!
+	sleep 1
+	sync
+	crash 2>&1 || { kill $writer; return 1; }
+	kill $writer
+	wait $writer || true
+	umbra activate
+	[ "$(layer vol)" = in ]
+	mount /dev/mapper/vol "$T/vol"
+	compare
+	scribble "$T/vol" 60
+	copy_one
+	compare
+}
+
+@test "an unclean restart while an ext4 is busy" {
+	unclean_restart ext4
+}
+
+@test "an unclean restart while an XFS is busy" {
+	unclean_restart xfs
+}
