@@ -93,7 +93,7 @@ void criterion_continue_test(void)
 	verdict->failed = true;
 }
 
-void criterion_skip_test(const char *format, ...)
+__attribute__((format(printf, 1, 2))) void criterion_skip_test(const char *format, ...)
 {
 	va_list args;
 
