@@ -368,6 +368,8 @@ static int look_at_layer(struct umbra_protected *p, struct umbra_error *err)
 	int r = umbra_layer_state(&p->layer, &state, err);
 
 	if (r == 0 && state == UMBRA_LAYER_HALF) {
+		/* Or we have `real` open ourselves, from reading the pool. */
+		umbra_area_set_base(p->area, p->layer.origin);
 		r = umbra_area_unmap(p->area, err);
 		if (r == 0)
 			r = umbra_layer_repair(&p->layer, err);
