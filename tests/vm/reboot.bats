@@ -175,3 +175,77 @@ unclean_restart() {
 @test "an unclean restart while an XFS is busy" {
 	unclean_restart xfs
 }
+
+@test "mounted for writing without the layer: the copies are lost, and said to be lost" {
+	local type
+	for type in ext4 xfs; do
+		volume vol /dev/ubdb $type
+		umbra storage add --size 100M "$T/vol"
+		copies 2
+		restart
+		mount /dev/mapper/vol "$T/vol"
+		[ $type = ext4 ] || echo more >"$T/vol/more"
+		umount "$T/vol"
+		umbra activate --json >"$T/report"
+		grep -q '"shadow"' "$T/report"
+		[ "$(layer vol)" = out ]
+		all_lost
+		mount /dev/mapper/vol "$T/vol"
+		all_lost
+		umbra delete --yes --all "$T/vol"
+		umbra storage remove "$T/vol"
+		umount "$T/vol"
+		end_umbrad
+		forget_devices
+		wipefs -qa /dev/ubdb
+		rm -r "${T:?}/tree"
+	done
+}
+
+@test "mounted for reading without the layer: nothing is lost" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	copies 2
+	restart
+	mount -o ro /dev/mapper/vol "$T/vol"
+	umbra storage --json | grep -q '"why"'
+	run -1 umbra activate
+	[[ $output == *"unmount it"* ]]
+	umount "$T/vol"
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	compare
+}
+
+@test "killed at each step of an activation, and again" {
+	local point
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	copies 2
+	restart
+	for point in layer.made layer.loaded layer.replaced dm.wall-made dm.cow-made \
+		dm.activate-loaded dm.activate-renewing dm.activate-renewed dm.activated; do
+		run ! env UMBRA_TEST_FAULT=$point:kill "$UMBRA" activate
+	done
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	compare
+	scribble "$T/vol" 70
+	compare
+}
+
+@test "a copy that was being made is given up, and the older ones are exact" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	copies 2
+	end_umbrad
+	run ! env UMBRA_TEST_NOW=1800000100 UMBRA_TEST_FAULT=dm.loaded:kill "$UMBRA" create "$T/vol"
+	end_umbrad
+	crash
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	compare
+	scribble "$T/vol" 71
+	copy_one
+	compare
+}
