@@ -91,7 +91,7 @@ int umbra_catalog_load_shadow(struct umbra_catalog *catalog, const char *shadow_
 int umbra_catalog_last_index(struct umbra_catalog *catalog, int64_t *index,
 			     struct umbra_error *err);
 /* For rebuilding, after all sets: the next copy gets the one after it. */
-int umbra_catalog_set_last_index(struct umbra_catalog *catalog, int64_t index,
+int umbra_catalog_set_last_index(struct umbra_catalog *catalog, int64_t value,
 				 struct umbra_error *err);
 
 /* SQLite's own full check. 0, or UMBRA_E_DAMAGED. */

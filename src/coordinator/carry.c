@@ -29,9 +29,23 @@ static bool out_of_reach(struct umbra_session *s, const struct umbra_shadow *sha
 	return r == -ENODEV || r == -EOPNOTSUPP;
 }
 
-/* Only those members of old stay that are out of reach. *why: the reason for one of them. */
-static void keep_out_of_reach(struct umbra_session *s, const struct umbra_gathering *g,
-			      struct umbra_set *old, struct umbra_error *why)
+/* It is there, but only the old catalog knows what it is. */
+static bool unrecorded(const struct umbra_gathering *g, const struct umbra_shadow *shadow,
+		       struct umbra_error *why)
+{
+	size_t i;
+
+	for (i = 0; i < g->n_unrecorded; i++)
+		if (strcmp(g->unrecorded[i].s, shadow->id.s) == 0) {
+			umbra_fail(why, UMBRA_E_DAMAGED, EUCLEAN, "a copy has lost its record");
+			return true;
+		}
+	return false;
+}
+
+/* Only those members of old stay that providers could not tell of. *why: why, of one of them. */
+static void keep_untold(struct umbra_session *s, const struct umbra_gathering *g,
+			struct umbra_set *old, struct umbra_error *why)
 {
 	size_t i;
 
@@ -39,7 +53,8 @@ static void keep_out_of_reach(struct umbra_session *s, const struct umbra_gather
 		struct umbra_error one = {0};
 
 		if (!umbra_set_of_shadow(&g->list, old->shadows[i]->id.s) &&
-		    out_of_reach(s, old->shadows[i], &one)) {
+		    (unrecorded(g, old->shadows[i], &one) ||
+		     out_of_reach(s, old->shadows[i], &one))) {
 			*why = one;
 			continue;
 		}
@@ -84,7 +99,7 @@ static int carry_created(struct umbra_session *s, struct umbra_gathering *g, str
 	if (found && found->n_shadows == members)
 		return 0;
 	umbra_token_format(set->time, token);
-	keep_out_of_reach(s, g, set, &why);
+	keep_untold(s, g, set, &why);
 	if (set->n_shadows == 0)
 		return found ? 0 : name_lost(g, token, path);
 	r = umbra_report(g->problems, "set %s stays in the catalog as it was: %s", token, why.text);

@@ -110,14 +110,20 @@ static int gather_copy(struct umbra_gathering *g, const struct umbra_found *foun
 static int gather_leftover(struct umbra_gathering *g, const struct umbra_found *found)
 {
 	const struct umbra_set *old = umbra_set_of_shadow(&g->old->list, found->id);
+	struct umbra_id *more;
 
 	if (!old)
 		return add_rubbish(g, found, NULL);
 	if (old->state != UMBRA_SET_CREATED)
 		return 0;
+	more = reallocarray(g->unrecorded, g->n_unrecorded + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	g->unrecorded = more;
+	memcpy(more[g->n_unrecorded++].s, found->id, sizeof(more->s));
 	return umbra_report(g->problems,
-			    "'%s' was a shadow copy of '%s' and has lost its record: it is left "
-			    "out; take out of it what is needed, the next rebuild removes it",
+			    "'%s' is a shadow copy of '%s' and has lost its record, so that it "
+			    "cannot be shown: take out of it what is needed, and delete its set",
 			    found->where, old->shadows[0]->path);
 }
 
@@ -195,6 +201,7 @@ int umbra_gather(struct umbra_session *s, struct umbra_gathering *g, struct umbr
 
 void umbra_gathering_finish(struct umbra_gathering *g)
 {
+	free(g->unrecorded);
 	umbra_set_list_finish(&g->list);
 	free(g->members);
 	while (g->n_rubbish > 0) {

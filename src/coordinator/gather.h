@@ -23,6 +23,8 @@ struct umbra_gathering {
 	size_t *members; /* how many copies each of them had, until they are sorted */
 	struct umbra_rubbish *rubbish;
 	size_t n_rubbish;
+	struct umbra_id *unrecorded; /* copies of the old catalog that have lost their records */
+	size_t n_unrecorded;
 	json_t *problems; /* borrowed, and so is what follows */
 	struct umbra_old *old;
 	int state_fd;

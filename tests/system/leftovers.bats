@@ -226,3 +226,21 @@ disk() {
 	[ "$(sqlite3 "$UMBRA_STATE/catalog.db" 'SELECT idx FROM shadows ORDER BY idx' |
 		tr '\n' ' ')" = '1 3 ' ]
 }
+
+@test "leftovers: a copy that lost its record stays through rebuilds, until its set is deleted" {
+	mkdir "$T/w"
+	echo x >"$T/w/file"
+	umbra create --provider copy "$T/w"
+	local dir
+	dir=$(echo "$UMBRA_STATE"/copies/*)
+	rm "$dir/shadow.json"
+	local i
+	for i in 1 2 3; do
+		run umbra check --rebuild
+		assert_error 1 "has lost its record"
+		[ "$(cat "$dir/tree/file")" = x ]
+	done
+	umbra delete --yes latest
+	[ ! -e "$dir" ]
+	umbra check
+}
