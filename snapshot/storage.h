@@ -44,9 +44,6 @@ struct umbra_storage_ops {
 	int (*add)(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
 		   json_t **report, struct umbra_error *err);
 	/* NULL: it cannot be. */
-	int (*resize)(int state_fd, const char *state_dir,
-		      const struct umbra_storage_request *request, json_t **report,
-		      struct umbra_error *err);
 	/* The area and what is in it; -EBUSY while there are copies, unless forced. */
 	int (*remove)(int state_fd, const char *state_dir,
 		      const struct umbra_storage_request *request, struct umbra_error *err);

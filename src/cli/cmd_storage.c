@@ -11,7 +11,7 @@
 static const struct umbra_option options[] = {
 	{"at", 0, "PLACE", "add: a file elsewhere or a block device, not a file in the volume",
 	 UMBRA_WORD_PATH},
-	{"size", 's', "SIZE", "add, resize: bytes, or with K, M, G or T", UMBRA_WORD_NONE},
+	{"size", 's', "SIZE", "add: bytes, or with K, M, G or T", UMBRA_WORD_NONE},
 	{"force", 'f', NULL, "also where shadow copies or what lies at PLACE would be lost",
 	 UMBRA_WORD_NONE},
 	{"wait", 'w', "SECONDS", "wait that long for a creation or deletion to end",
@@ -93,15 +93,12 @@ static int check_words(const char *verb, const struct umbra_args *args, struct u
 {
 	bool changes = strcmp(verb, "list") != 0;
 
-	if (changes && strcmp(verb, "add") != 0 && strcmp(verb, "resize") != 0 &&
-	    strcmp(verb, "remove") != 0)
+	if (changes && strcmp(verb, "add") != 0 && strcmp(verb, "remove") != 0)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-				  "storage can list, add, resize or remove, and not '%s'", verb);
+				  "storage can list, add or remove, and not '%s'", verb);
 	if (changes && args->n_words < 2)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "storage %s wants the PATH of a volume", verb);
-	if (strcmp(verb, "resize") == 0 && !umbra_args_has(args, "size"))
-		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "storage resize wants --size SIZE");
 	if (umbra_args_has(args, "at") && strcmp(verb, "add") != 0)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "--at is for storage add");
 	return 0;
@@ -144,7 +141,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 
 const struct umbra_command umbra_command_storage = {
 	.name = "storage",
-	.words = "[list|add|resize|remove] [PATH]",
+	.words = "[list|add|remove] [PATH]",
 	.summary = "Show and change diff areas: where block copies keep what was replaced",
 	.help = "\nThe first shadow copy of a volume makes a diff area by itself: a file in the "
 		"volume.\nPATH names the volume that it lies on.",

@@ -91,7 +91,7 @@ int umbra_coordinator_activate(struct umbra_coordinator *c, bool early,
 
 /* Diff areas. path and place as the person wrote them. */
 struct umbra_storage_call {
-	const char *verb;  /* "list", "add", "resize" or "remove" */
+	const char *verb;  /* "list", "add" or "remove" */
 	const char *path;  /* on the volume; NULL: all (list) */
 	const char *place; /* add: file or block device; NULL: in the volume */
 	uint64_t size;     /* bytes; 0: the default */
@@ -100,7 +100,7 @@ struct umbra_storage_call {
 };
 
 /* *areas: JSON array of reports (snapshot/storage.h), *warnings as above; new references. */
-int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_storage_call *call,
+int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_storage_call *asked,
 			      struct umbra_observer *observer, json_t **areas, json_t **warnings,
 			      struct umbra_error *err);
 
@@ -115,6 +115,6 @@ struct umbra_revert_call {
 
 /* *report: {"path","bytes","resumed","given_up":[ids of sets]}; *warnings as above; both new
  * references. Stopped or killed it goes on when it is called again. */
-int umbra_coordinator_revert(struct umbra_coordinator *c, const struct umbra_revert_call *call,
+int umbra_coordinator_revert(struct umbra_coordinator *c, const struct umbra_revert_call *asked,
 			     struct umbra_observer *observer, json_t **report, json_t **warnings,
 			     struct umbra_error *err);

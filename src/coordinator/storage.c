@@ -51,22 +51,6 @@ static int add(struct work *w, struct umbra_error *err)
 	return append(w, r, report, err);
 }
 
-static int resize(struct work *w, struct umbra_error *err)
-{
-	json_t *report = NULL;
-	int r;
-
-	if (!w->ops->resize)
-		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-				  "the diff area of '%s' cannot be resized: make it anew, with "
-				  "'umbra storage remove' and 'add'",
-				  w->request.volume->path);
-	r = w->ops->resize(umbra_engine_state_fd(w->s->engine),
-			   umbra_engine_state_dir(w->s->engine), &w->request, &report, err);
-
-	return append(w, r, report, err);
-}
-
 static int remove_area(struct work *w, struct umbra_error *err)
 {
 	return w->ops->remove(umbra_engine_state_fd(w->s->engine),
@@ -80,7 +64,6 @@ static const struct {
 } verbs[] = {
 	{"list", false, list},
 	{"add", true, add},
-	{"resize", true, resize},
 	{"remove", true, remove_area},
 };
 

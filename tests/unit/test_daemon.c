@@ -94,19 +94,6 @@ Test(daemon, without_it_there_is_no_copy)
 	cr_assert_str_eq(calls, "prepare vol\nabort vol\n");
 }
 
-Test(daemon, what_a_provider_cannot_do_is_refused)
-{
-	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
-	struct umbra_storage_call call = {.verb = "resize", .path = vol, .size = 1 << 20};
-	json_t *areas = NULL, *warnings = NULL;
-	struct umbra_error err = {0};
-
-	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0);
-	cr_assert_eq(umbra_coordinator_storage(c, &call, NULL, &areas, &warnings, &err),
-		     -EOPNOTSUPP, "%s", err.text);
-	cr_assert_eq(err.code, UMBRA_E_UNSUPPORTED);
-}
-
 static bool is_stopped(pid_t pid)
 {
 	_cleanup_free_ char *path = umbra_asprintf("/proc/%d/stat", (int)pid);

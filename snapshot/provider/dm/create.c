@@ -88,7 +88,7 @@ static int take_from_live(struct umbra_protected *p, uint32_t *keep, struct umbr
 		return 0;
 	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 			  "the volume is written so fast that its diff area is being used up: try "
-			  "again, or make it larger with 'umbra storage resize'");
+			  "again when it is written less, or with a larger one ('umbra storage')");
 }
 
 static int zero_beginning(struct umbra_protected *p, const struct umbra_pool *pool,

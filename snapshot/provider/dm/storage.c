@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Diff areas: made, listed, resized, removed, and looked after. */
+/* Diff areas: made, listed, removed, and looked after. */
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
