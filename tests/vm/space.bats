@@ -233,3 +233,26 @@ other_second() {
 	[ "$(cat "$T/tree/$(ls "$T/tree" | tail -1)$T/vol/which")" = now ]
 	umbra umount "$T/tree"
 }
+
+used() { umbra storage --json | grep -o '"used": *[0-9]*' | grep -o '[0-9]*$'; }
+used_below() { [ "$(used)" -lt "$1" ]; }
+
+@test "what deletion leaves behind comes back by itself, also below a copy that is being read" {
+	local before
+	volume vol /dev/ubdb ext4
+	BIG=60
+	copies 4 160M 30
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	exec 7<"$T/tree/$(sed -n 1p "$T/tokens")$T/vol/which"
+	before=$(used)
+	umbra delete --yes "$(sed -n 2p "$T/tokens")" "$(sed -n 3p "$T/tokens")"
+	# The 30 MiB that two stores of the first copy had.
+	wait_for 30 used_below $((before - (25 << 20)))
+	[ "$(in_copy 1)" = 1 ]
+	[ "$(in_copy 4)" = 4 ]
+	[ "$(cat <&7)" = 1 ]
+	exec 7<&-
+	umbra umount "$T/tree"
+	nothing_suspended
+}

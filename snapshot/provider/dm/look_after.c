@@ -16,6 +16,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/token.h"
+#include "snapshot/provider/dm/compact_run.h"
 #include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/view_device.h"
@@ -25,6 +26,7 @@
 #define OFTEN_MS     20
 #define SELDOM_MS    250
 #define CREATION_MS  50
+#define PACE_MS      100     /* between two pieces of compaction: 40 MiB/s */
 #define ANYWAY_US    3000000 /* opened at least so often */
 #define LATE_MS      1500    /* writers wait for so long, and a look more: at most 2 s */
 #define ASK_AGAIN    4       /* looks before the space that is left would be used up */
@@ -42,6 +44,8 @@ struct known {
 	uint64_t low;               /* chunks */
 	int64_t at_us, seen_us;
 	bool unfinished;           /* a creation is */
+	bool compacting;           /* there may be something to do */
+	uint64_t compacted;        /* umbra_compact_sign() of what there is nothing to do about */
 	char why[UMBRA_ERROR_MAX]; /* it could not be opened; "": it could */
 	struct known *next;
 };
@@ -141,7 +145,7 @@ static bool is_well(struct known *k, struct look *look)
 		return false;
 	if (*k->why)
 		return true;
-	if (k->unfinished)
+	if (k->unfinished || k->compacting)
 		return false;
 	r = slid_in(k->origin, NULL);
 	if (r < 0 || (r > 0) != k->in)
@@ -280,6 +284,32 @@ static void remember(struct known *k, const struct umbra_protected *p,
 	k->low = umbra_dm_low_water(p->pool) * p->pool->geometry.segment_chunks;
 }
 
+/* A piece of it, when nobody writes first-time, or everybody soon will have to wait. */
+static int compact(struct umbra_protected *p, struct known *k, const struct umbra_gauge *gauge,
+		   struct look *look, struct umbra_error *err)
+{
+	uint64_t low = umbra_dm_low_water(p->pool), sign = umbra_compact_sign(p->pool);
+	bool quiet = gauge->store && gauge->store->number == k->store && gauge->used == k->seen;
+	int r;
+
+	k->compacting = sign != 0 && sign != k->compacted && !umbra_pool_unfinished(p->pool);
+	if (!k->compacting)
+		return 0;
+	again(look, PACE_MS);
+	if (!quiet && gauge->total >= 2 * low)
+		return 0;
+	r = umbra_compact_run(p, low, err);
+	if (r == 0) {
+		k->compacted = sign;
+		k->compacting = false;
+		if (umbra_segment_map_count(&p->pool->map, UMBRA_SEGMENT_PENDING) > 0)
+			r = umbra_view_devices_rebase(p, err);
+		if (r == 0)
+			r = umbra_view_devices_settle(p, err);
+	}
+	return r < 0 ? r : umbra_dm_grant_all(p, err);
+}
+
 static int look_at(struct umbra_protected *p, struct known *k, struct look *look,
 		   struct umbra_error *err)
 {
@@ -288,6 +318,11 @@ static int look_at(struct umbra_protected *p, struct known *k, struct look *look
 
 	if (p->in) {
 		r = make_room(p, look, &gauge, err);
+		if (r < 0)
+			return r;
+		r = compact(p, k, &gauge, look, err);
+		if (r == 0)
+			r = umbra_gauge_read(p, &gauge, err);
 		if (r < 0)
 			return r;
 		again(look, umbra_pool_unfinished(p->pool) ? CREATION_MS : SELDOM_MS);
