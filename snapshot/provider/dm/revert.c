@@ -393,7 +393,7 @@ static int piece(struct umbra_dm_revert *v, struct umbra_error *err)
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	const int64_t until = umbra_now_us() + PIECE_US;
 	const size_t first = v->next;
-	size_t chunks;
+	size_t chunks = 0;
 	uint32_t copy;
 	int r = open_locked(v, &p, &copy, err);
 
