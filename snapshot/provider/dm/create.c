@@ -9,14 +9,17 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/token.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 
 /* Chunks that the older store may use up while the next one is prepared. */
 #define MARGIN_CHUNKS 256
-#define ZERO_CHUNKS   2 /* of a new store: header and first area */
-#define TRIES         5
+#define ZERO_CHUNKS   2     /* of a new store: header and first area */
+#define TRY_MS        10000 /* to find it written so little that there is space for another */
+#define FULL_MS       1000
+#define PAUSE_US      30000 /* between two tries, for umbrad */
 
 /*
  * m->priv from prepare() to finish() or abort(). The volume's lock is not kept from the end of
@@ -26,6 +29,7 @@
 struct work {
 	struct umbra_protected *p; /* within prepare() */
 	struct umbra_id id, area;
+	bool full;   /* the live store has nothing to give */
 	int mark;    /* umbra_protected_mark() */
 	int control; /* device-mapper's descriptor, for the hold */
 	struct umbra_dm_device origin, snap;
@@ -56,39 +60,42 @@ static int shrink(struct umbra_protected *p, uint32_t keep, struct umbra_error *
 	return r < 0 ? r : umbra_fault_fail("dm.shrunk", err);
 }
 
+/* -EAGAIN: umbrad has to make room first, for which it needs the lock. */
+static int too_fast(struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_BUSY, EAGAIN,
+			  "the volume is written so fast that its diff area is being used up: try "
+			  "again when it is written less, or with a larger one ('umbra storage')");
+}
+
 /*
  * How many segments the live store keeps. It is written meanwhile: what it has given away by the
  * time that its device is short is what counts. 0: there is none.
  */
-static int take_from_live(struct umbra_protected *p, uint32_t *keep, struct umbra_error *err)
+static int take_from_live(struct work *w, uint32_t *keep, struct umbra_error *err)
 {
+	struct umbra_protected *p = w->p;
 	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
-	uint64_t used, margin = MARGIN_CHUNKS;
+	const uint64_t size = p->pool->geometry.segment_chunks;
 	enum umbra_store_state state;
-	int r, i;
+	uint64_t used;
+	int r;
 
 	*keep = 0;
-	for (i = 0; live && i < TRIES; i++, margin *= 4) {
-		r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
-		if (r < 0)
-			return r;
-		*keep = umbra_pool_keep(p->pool, used, margin);
-		r = shrink(p, *keep, err);
-		if (r == 0)
-			r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
-		if (r < 0)
-			return r;
-		if (used <= (uint64_t)*keep * p->pool->geometry.segment_chunks)
-			return 0;
-		r = umbra_store_device_grant(&p->kernel, p->pool, live, err);
-		if (r < 0)
-			return r;
-	}
 	if (!live)
 		return 0;
-	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-			  "the volume is written so fast that its diff area is being used up: try "
-			  "again when it is written less, or with a larger one ('umbra storage')");
+	r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
+	if (r < 0)
+		return r;
+	*keep = umbra_pool_keep(p->pool, used, MARGIN_CHUNKS);
+	w->full = used + MARGIN_CHUNKS > *keep * size;
+	r = shrink(p, *keep, err);
+	if (r == 0)
+		r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
+	if (r < 0 || used <= *keep * size)
+		return r;
+	r = umbra_store_device_grant(&p->kernel, p->pool, live, err);
+	return r < 0 ? r : too_fast(err);
 }
 
 static int zero_beginning(struct umbra_protected *p, const struct umbra_pool *pool,
@@ -108,7 +115,7 @@ static int add_copy(struct work *w, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
 	uint32_t keep;
-	int r = take_from_live(w->p, &keep, err);
+	int r = take_from_live(w, &keep, err);
 
 	if (r == 0)
 		r = umbra_protected_begin(w->p, &next, err);
@@ -203,19 +210,40 @@ static int make_ready(struct work *w, struct umbra_member *m, struct umbra_error
 	return r;
 }
 
+/* Once; -EAGAIN: there is no room at this moment. */
+static int try_to_prepare(struct work *w, struct umbra_member *m, struct umbra_error *err)
+{
+	int r = umbra_dm_protect(m, &w->p, err);
+
+	if (r == 0)
+		r = make_ready(w, m, err);
+	w->p = umbra_protected_close(w->p);
+	if (r < 0)
+		w->mark = umbra_close(w->mark);
+	return r;
+}
+
+/* umbrad gives up older copies when there is little room; where it cannot we need not wait long. */
+static bool may_come_right(const struct work *w, int r, int64_t begun)
+{
+	int64_t passed_ms = (umbra_now_us() - begun) / 1000;
+
+	return (r == -EAGAIN && passed_ms < TRY_MS) ||
+	       (r == -ENOSPC && w->full && passed_ms < FULL_MS);
+}
+
 int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
 {
 	_cleanup_(umbra_cleanup_work) struct work *w = calloc(1, sizeof(*w));
+	int64_t begun = umbra_now_us();
 	int r;
 
 	if (!w)
 		return umbra_oom(err);
 	w->control = w->mark = -1;
 	w->id = m->shadow->id;
-	r = umbra_dm_protect(m, &w->p, err);
-	if (r == 0)
-		r = make_ready(w, m, err);
-	w->p = umbra_protected_close(w->p);
+	while (may_come_right(w, r = try_to_prepare(w, m, err), begun))
+		usleep(PAUSE_US);
 	if (r == 0)
 		r = umbra_fault_fail("dm.unlocked", err);
 	if (r == 0)
