@@ -19,6 +19,9 @@ teardown() {
 	for pid in "${STOPPED[@]}"; do
 		kill -CONT "$pid" 2>/dev/null || true
 	done
+	for pid in $(pgrep -x umbra-vm-writer); do
+		kill -9 "$pid" || true
+	done
 	drop_volumes
 	umbra_teardown
 }
@@ -213,6 +216,26 @@ other_second() {
 	nothing_suspended
 }
 
+stopped_coordinator() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
+
+@test "a creation that is stopped before its instant keeps nobody from space, and is undone" {
+	local maker
+	volume vol /dev/ubdb ext4
+	BIG=300
+	copies 5 96M 20
+	UMBRA_TEST_FAULT=dm.unlocked:stop "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/created" 2>&1 &
+	maker=$!
+	wait_for 10 stopped_coordinator
+	STOPPED=("$(stopped_coordinator)")
+	write_over 50 5
+	is_whole 5
+	kill -9 "${STOPPED[@]}"
+	wait "$maker" || true
+	create "$T/vol"
+	is_whole 5
+	nothing_suspended
+}
+
 @test "a copy is made while the volume is written at full speed and the pool is nearly full" {
 	local writer i
 	volume vol /dev/ubdb ext4
@@ -255,4 +278,22 @@ used_below() { [ "$(used)" -lt "$1" ]; }
 	exec 7<&-
 	umbra umount "$T/tree"
 	nothing_suspended
+}
+
+# frees K: what show says deleting the K-th copy would free, in MiB.
+frees() {
+	umbra show "$(sed -n "$1p" "$T/tokens")" | awk -v path="$T/vol" '$1 == path {print $6}' | cut -d . -f 1
+}
+
+@test "show says what a deletion would free, storage what is in use" {
+	local before
+	volume vol /dev/ubdb ext4
+	BIG=60
+	copies 3 160M 30
+	[ "$(frees 1)" -ge 30 ]
+	[ "$(frees 2)" -ge 29 ] # both have the same 30 MiB
+	before=$(used)
+	[ "$before" -ge $((60 << 20)) ]
+	umbra delete --yes "$(sed -n 1p "$T/tokens")"
+	[ "$(used)" -le $((before - (30 << 20))) ]
 }

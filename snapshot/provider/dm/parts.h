@@ -28,6 +28,10 @@ int umbra_dm_find(int state_fd, const struct umbra_shadow *shadow, struct umbra_
 int umbra_dm_open_shadow(int state_fd, const struct umbra_shadow *shadow, struct umbra_root **out,
 			 struct umbra_error *err);
 
+/* usage.c */
+int umbra_dm_usage(int state_fd, const struct umbra_shadow *shadow, int64_t *bytes,
+		   struct umbra_error *err);
+
 /* scan.c */
 int umbra_dm_scan(int state_fd, const char *state_dir, umbra_scan_fn fn, void *arg,
 		  struct umbra_error *err);

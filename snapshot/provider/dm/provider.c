@@ -94,6 +94,7 @@ const struct umbra_provider umbra_provider_dm = {
 	.remove = umbra_dm_remove_shadow,
 	.scan = umbra_dm_scan,
 	.discard = umbra_dm_discard,
+	.usage = umbra_dm_usage,
 	.storage = &umbra_dm_storage,
 	.revert = &umbra_dm_revert_ops,
 };
