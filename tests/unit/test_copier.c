@@ -198,6 +198,10 @@ Test(copier, an_inode_that_is_used_again_is_another_file)
 	rig_run("cd origin && mkdir -p m/z && cd m/z && echo old >file && touch one two && "
 		"mv file one ../.. && mv two .. && ln ../../file ../../../outside");
 	doomed = inode_of("origin/file");
+	/* Others on this filesystem get inodes, too, and may have had one that was free in between.
+	 */
+	if (doomed >= inode_of("origin/one") || inode_of("origin/one") >= inode_of("origin/m/two"))
+		rig_skip("inode numbers were not given out in order");
 	take_lease(&h, "one");   /* one thread waits here */
 	take_lease(&h, "m/two"); /* the other one here, before it lists m/z */
 	start(&h);
