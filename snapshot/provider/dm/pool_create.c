@@ -111,16 +111,24 @@ int umbra_pool_prepare(struct umbra_pool *pool, const struct umbra_id *id, uint3
 	return 0;
 }
 
+static int need_prepared(const struct umbra_pool *pool, const struct umbra_id *id, uint32_t *i,
+			 struct umbra_error *err)
+{
+	int r = umbra_pool_need(pool, id, i, err);
+
+	if (r == 0 && pool->copies[*i].state != UMBRA_POOL_PREPARED)
+		return umbra_pool_misuse(err, "the copy is not prepared");
+	return r;
+}
+
 int umbra_pool_discard(struct umbra_pool *pool, const struct umbra_id *id, struct umbra_error *err)
 {
 	uint32_t i;
 	int r;
 
-	r = umbra_pool_need(pool, id, &i, err);
+	r = need_prepared(pool, id, &i, err);
 	if (r < 0)
 		return r;
-	if (pool->copies[i].state != UMBRA_POOL_PREPARED)
-		return umbra_pool_misuse(err, "only a prepared copy can be discarded");
 	umbra_pool_drop_store(pool, pool->n_stores - 1, UMBRA_SEGMENT_FREE);
 	umbra_pool_forget(pool, i);
 	pool->changed = true;
@@ -132,11 +140,9 @@ int umbra_pool_commit(struct umbra_pool *pool, const struct umbra_id *id, struct
 	uint32_t i;
 	int r;
 
-	r = umbra_pool_need(pool, id, &i, err);
+	r = need_prepared(pool, id, &i, err);
 	if (r < 0)
 		return r;
-	if (pool->copies[i].state != UMBRA_POOL_PREPARED)
-		return umbra_pool_misuse(err, "only a prepared copy can be committed");
 	pool->copies[i].state = UMBRA_POOL_KEPT;
 	pool->changed = true;
 	return 0;

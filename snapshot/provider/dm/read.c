@@ -13,7 +13,7 @@
 
 /* A root's data. */
 struct reader {
-	struct umbra_shadow *shadow; /* a stub: id and area */
+	struct umbra_id area;
 	int state_fd, mount;
 };
 
@@ -21,7 +21,6 @@ static struct reader *free_reader(struct reader *reader)
 {
 	umbra_close(reader->mount);
 	umbra_close(reader->state_fd);
-	umbra_shadow_free(reader->shadow);
 	free(reader);
 	return NULL;
 }
@@ -31,12 +30,11 @@ static void close_root(struct umbra_root *root)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	struct reader *reader = root->data;
-	const char *area = umbra_doc_string(reader->shadow->data, "area");
 
 	umbra_close(root->fd);
 	reader->mount = umbra_close(reader->mount);
 	/* Opening settles: views that nobody uses go. */
-	umbra_protected_open_area(reader->state_fd, area, CLOSE_WAIT_MS, &p, NULL);
+	umbra_protected_open_area(reader->state_fd, reader->area.s, CLOSE_WAIT_MS, &p, NULL);
 	free_reader(reader);
 	free(root);
 }
@@ -90,7 +88,7 @@ static int mount_view(const struct umbra_shadow *shadow, dev_t view, struct read
 	return root->fd < 0 ? root->fd : 0;
 }
 
-static int new_reader(int state_fd, const struct umbra_shadow *shadow, struct reader **out)
+static int new_reader(int state_fd, struct reader **out)
 {
 	_cleanup_(umbra_cleanup_reader) struct reader *reader = calloc(1, sizeof(*reader));
 
@@ -98,12 +96,8 @@ static int new_reader(int state_fd, const struct umbra_shadow *shadow, struct re
 		return -ENOMEM;
 	reader->mount = -1;
 	reader->state_fd = fcntl(state_fd, F_DUPFD_CLOEXEC, 3);
-	reader->shadow = umbra_shadow_new(shadow->path, shadow->provider);
-	if (reader->state_fd < 0 || !reader->shadow)
-		return -ENOMEM;
-	reader->shadow->id = shadow->id;
-	if (json_object_update(reader->shadow->data, shadow->data) < 0)
-		return -ENOMEM;
+	if (reader->state_fd < 0)
+		return -errno;
 	*out = TAKE_PTR(reader);
 	return 0;
 }
@@ -117,11 +111,16 @@ int umbra_dm_open_shadow(int state_fd, const struct umbra_shadow *shadow, struct
 	dev_t view;
 	int r;
 
-	if (!root || new_reader(state_fd, shadow, &reader) < 0)
+	if (!root)
 		return umbra_oom(err);
+	r = new_reader(state_fd, &reader);
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot open shadow copy '%s'", shadow->id.s);
 	r = umbra_dm_find(state_fd, shadow, &p, err);
-	if (r == 0)
-		r = umbra_protected_awake(p, err);
+	if (r < 0)
+		return r;
+	reader->area = p->kernel.area;
+	r = umbra_protected_awake(p, err);
 	if (r == 0)
 		r = umbra_view_device_make(p, &shadow->id, &view, err);
 	if (r == 0)
