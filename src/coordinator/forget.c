@@ -54,8 +54,8 @@ static int forget_one(struct umbra_session *s, const struct umbra_set *set, size
 		r = umbra_clear_shadow(s, set, set->shadows[i], &why);
 		if (r == 0)
 			continue;
-		/* A frozen filesystem is not gone. */
-		if (r == -ECANCELED || r == -ENOMEM || r == -EBUSY)
+		/* What is frozen, read-only or failing may be there again tomorrow. */
+		if (!umbra_is_gone(r))
 			return umbra_fail(err, why.code, r, "%s", why.text);
 		r = note(s, set, set->shadows[i], why.text, err);
 		if (r == 0)

@@ -113,15 +113,21 @@ int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struc
 	return umbra_drop_set(s, set, err);
 }
 
+bool umbra_is_gone(int r)
+{
+	return r == -ENODEV || r == -EBADMSG || r == -EUCLEAN;
+}
+
 char *umbra_forget_advice(const struct umbra_set *set, int r)
 {
 	char token[UMBRA_TOKEN_LEN + 1];
 
 	umbra_token_format(set->time, token);
-	return r == -ENODEV ? umbra_asprintf("; or, if it is gone for good, 'umbra delete --forget "
-					     "%s'",
-					     token)
-			    : strdup("");
+	return umbra_is_gone(r)
+		       ? umbra_asprintf("; or, if it is gone for good, 'umbra delete --forget "
+					"%s'",
+					token)
+		       : strdup("");
 }
 
 static int reconcile_one(struct umbra_session *s, const struct umbra_set *set, json_t *repaired,

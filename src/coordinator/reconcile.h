@@ -27,6 +27,9 @@ int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
 /* Out of the catalog. */
 int umbra_drop_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err);
 
+/* Does r say that what keeps a copy is gone, or destroyed? Others may be right again later. */
+bool umbra_is_gone(int r);
+
 /* What to add to the reason r why a set cannot be removed now; free it. NULL: memory. */
 char *umbra_forget_advice(const struct umbra_set *set, int r);
 

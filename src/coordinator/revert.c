@@ -313,15 +313,20 @@ static int report(void *arg, const struct umbra_id *shadow, bool lost)
 			set->shadows[i]->path, token);
 	return umbra_report(
 		c->problems,
-		"'%s' is reverted only in part, and not to be used: 'umbra revert --from "
+		"'%s' is reverted only in part, and not to be used: 'umbra revert '%s' --from "
 		"%s' goes on with it",
-		set->shadows[i]->path, token);
+		set->shadows[i]->path, set->shadows[i]->path, token);
 }
 
 int umbra_revert_check(struct umbra_session *s, const struct umbra_set_list *sets, json_t *problems,
 		       struct umbra_error *err)
 {
 	struct check c = {sets, problems};
+	struct umbra_error why = {0};
+	int r = each_unfinished(s, report, &c, &why);
 
-	return each_unfinished(s, report, &c, err);
+	if (r == -ENOMEM)
+		return umbra_oom(err);
+	/* A diff area that cannot be read is one problem; the others are to be told too. */
+	return r < 0 ? umbra_report(problems, "%s", why.text) : 0;
 }
