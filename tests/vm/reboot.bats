@@ -7,20 +7,9 @@ load volume
 
 TEST_LIMIT=200
 
-setup() {
-	umbra_setup
-	# Every set has a second of its own: with a clock of ours nobody waits for the next one.
-	NOW=1800000000
-}
-
 teardown() {
 	drop_volumes
 	umbra_teardown
-}
-
-create() {
-	NOW=$((NOW + 1))
-	UMBRA_TEST_NOW=$NOW umbra create "$@" | cut -d ' ' -f 1
 }
 
 # copies N: that many copies of $T/vol, with changes between and after.
@@ -36,7 +25,7 @@ copies() {
 copy_one() {
 	SEED=$((${SEED:-0} + 1))
 	scribble "$T/vol" $SEED
-	create "$T/vol" >>"$T/tokens"
+	create_token "$T/vol"
 	sums "$T/vol" >"$T/sums.$(wc -l <"$T/tokens")"
 }
 

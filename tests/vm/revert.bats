@@ -6,22 +6,10 @@ load volume
 
 TEST_LIMIT=400
 
-setup() {
-	umbra_setup
-	NOW=1800000000
-}
-
 teardown() {
 	exec 8<&- 9<&-
 	drop_volumes
 	umbra_teardown
-}
-
-# Creates a set, and adds its name to $T/tokens.
-create() {
-	NOW=$((NOW + 1))
-	UMBRA_TEST_NOW=$NOW umbra create "$@" >"$T/line"
-	cut -d ' ' -f 1 "$T/line" >>"$T/tokens"
 }
 
 # copies N: N copies of $T/vol, with changes between and after; $T/tokens has their names.
@@ -31,7 +19,7 @@ copies() {
 	for ((k = 1; k <= $1; k++)); do
 		scribble "$T/vol" "$k"
 		sums "$T/vol" >"$T/sums.$k"
-		create "$T/vol"
+		create_token "$T/vol"
 	done
 	scribble "$T/vol" 99
 }
@@ -95,7 +83,7 @@ each_filesystem() {
 	umbra check
 	# What it is now can be copied like anything else.
 	mount /dev/mapper/vol "$T/vol"
-	create "$T/vol"
+	create_token "$T/vol"
 	blocks 4 | diff - "$T/blocks"
 	umbra delete --yes --all "$T/vol"
 	[ "$(layer vol)" = out ]
@@ -205,9 +193,9 @@ each_filesystem() {
 	head -c 12M /dev/urandom >"$T/vol/big"
 	copies 2
 	dd if=/dev/urandom of="$T/vol/big" bs=1M count=12 conv=notrunc,fsync status=none
-	create "$T/vol"
+	create_token "$T/vol"
 	dd if=/dev/urandom of="$T/vol/other" bs=1M count=10 conv=fsync status=none
-	create "$T/vol"
+	create_token "$T/vol"
 	blocks 4 >"$T/blocks"
 	umount "$T/vol"
 	run -1 umbra revert --yes "$T/vol" --from "$(token 2)"
@@ -251,7 +239,7 @@ each_filesystem() {
 	run -1 umbra revert --yes /dev/ubdb --from latest
 	[[ $output == *"no volume of set"* ]]
 	mkdir "$T/data"
-	create "$T/data"
+	create_token "$T/data"
 	run -1 umbra revert --yes "$T/data" --from latest
 	[[ $output == *"umbra restore"* ]]
 	# Another device is on it.

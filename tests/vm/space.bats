@@ -9,7 +9,6 @@ STALL_MS=2000
 
 setup() {
 	umbra_setup
-	NOW=1800000000
 	WRITER=$UMBRA_BUILD/tests/vm/umbra-vm-writer
 	STOPPED=()
 }
@@ -26,11 +25,6 @@ teardown() {
 	umbra_teardown
 }
 
-create() {
-	NOW=$((NOW + 1))
-	UMBRA_TEST_NOW=$NOW umbra create "$@"
-}
-
 # Umbrad, not its second.
 worker() { pgrep -x umbrad; }
 second() { pgrep -x umbra-standby; }
@@ -45,8 +39,7 @@ copies() {
 	for ((k = 1; k <= $1; k++)); do
 		[ "$k" = 1 ] || fill_big "$3"
 		echo "$k" >"$T/vol/which"
-		create "$T/vol" >"$T/created"
-		cut -d ' ' -f 1 "$T/created" >>"$T/tokens"
+		create_token "$T/vol"
 	done
 	echo now >"$T/vol/which"
 	sync -f "$T/vol"

@@ -25,6 +25,21 @@ volume() {
 	mount "/dev/mapper/$name" "$T/$name"
 }
 
+# create ARG…: `umbra create` with a clock of ours, which is in a file because this may run in a
+# subshell: every set has a second of its own, and nobody waits for it.
+create() {
+	local now=1800000000
+	[ ! -e "$T/clock" ] || now=$(cat "$T/clock")
+	echo $((now + 1)) >"$T/clock"
+	UMBRA_TEST_NOW=$((now + 1)) umbra create "$@"
+}
+
+# create_token ARG…: the same; adds the set's name to $T/tokens.
+create_token() {
+	create "$@" >"$T/created"
+	cut -d ' ' -f 1 "$T/created" >>"$T/tokens"
+}
+
 # Ends umbrad and takes everything down, whatever state it is in.
 drop_volumes() {
 	local pid dir
