@@ -100,7 +100,8 @@ static int activate_one(const struct umbra_dm_state *s, void *arg)
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	struct activation *a = arg;
 	struct umbra_error why = {0};
-	int r = umbra_protected_open(s, UMBRA_PROTECTED_WAIT_MS, &p, &why);
+	int r = umbra_protected_open_area(a->watch->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS,
+					  &p, &why);
 
 	if (r == 0)
 		r = umbra_protected_activate(p, &why);

@@ -351,7 +351,7 @@ static int look_one(const struct umbra_dm_state *s, void *arg)
 	if (!k)
 		return -ENOMEM;
 	look->watch->step(look->watch->arg);
-	r = umbra_protected_open(s, LOCK_WAIT_MS, &p, &why);
+	r = umbra_protected_open_area(look->watch->state_fd, s->area.s, LOCK_WAIT_MS, &p, &why);
 	if (r == 0)
 		r = look_at(p, k, look, &why);
 	if (r < 0)

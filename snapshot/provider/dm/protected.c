@@ -398,50 +398,59 @@ static int volume_sectors(dev_t origin, uint64_t *out, struct umbra_error *err)
 	return r;
 }
 
-/* With the lock and the area; without a pool. Takes area, where there is one already. */
-static int open_bare(const struct umbra_dm_state *s, struct umbra_area **area, int wait_ms,
-		     struct umbra_protected **out, struct umbra_error *err)
+/* With the lock, and nothing else yet. */
+static int open_locked(const char *area, int wait_ms, struct umbra_protected **out,
+		       struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = calloc(1, sizeof(*p));
-	dev_t real;
 	int r;
 
 	if (!p)
 		return umbra_oom(err);
 	p->lock_fd = -1;
-	p->kernel.area = s->area;
-	p->run_dir = open_run_dir(err);
-	if (p->run_dir < 0)
-		return p->run_dir;
-	r = take_lock(p, s->area.s, wait_ms, err);
+	memcpy(p->kernel.area.s, area, UMBRA_ID_LEN);
+	p->layer.area = p->kernel.area;
+	p->layer.run_dir = p->run_dir = open_run_dir(err);
+	r = p->run_dir < 0 ? p->run_dir : take_lock(p, area, wait_ms, err);
 	if (r == 0)
-		r = find_origin(s, &p->layer.origin, err);
+		*out = TAKE_PTR(p);
+	return r;
+}
+
+/* The volume and the area; no pool. Takes area, where there is one already. */
+static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
+		      struct umbra_area **area, struct umbra_error *err)
+{
+	dev_t real;
+	int r = find_origin(s, &p->layer.origin, err);
+
 	if (r == 0)
 		r = volume_sectors(p->layer.origin, &p->kernel.sectors, err);
 	if (r < 0)
 		return r;
-	p->layer.area = s->area;
-	p->layer.run_dir = p->run_dir;
 	if (area)
 		p->area = TAKE_PTR(*area);
 	else
 		r = umbra_area_open(s->place, p->layer.origin, &p->area, err);
 	if (r == -EBADMSG || r == -ENOENT)
 		abandon(p, err);
-	if (r < 0)
-		return r;
-	if (umbra_layer_real(&p->layer, &real, NULL) == 0)
+	if (r == 0 && umbra_layer_real(&p->layer, &real, NULL) == 0)
 		umbra_area_set_base(p->area, real);
-	*out = TAKE_PTR(p);
-	return 0;
+	return r;
 }
 
-int umbra_protected_open(const struct umbra_dm_state *s, int wait_ms, struct umbra_protected **out,
-			 struct umbra_error *err)
+int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
+			      struct umbra_protected **out, struct umbra_error *err)
 {
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
 	_cleanup_protected_ struct umbra_protected *p = NULL;
-	int r = open_bare(s, NULL, wait_ms, &p, err);
+	int r = umbra_id_valid(area) ? open_locked(area, wait_ms, &p, err) : 0;
 
+	/* Not earlier: whoever had the lock may have changed the record. */
+	if (r == 0)
+		r = umbra_dm_state_read(state_fd, area, &s, err);
+	if (r == 0)
+		r = find_parts(p, &s, NULL, err);
 	if (r == 0)
 		r = load_pool(p, err);
 	if (r == 0)
@@ -457,22 +466,15 @@ int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area *
 			     struct umbra_protected **out, struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
-	int r = open_bare(s, area, UMBRA_PROTECTED_WAIT_MS, &p, err);
+	int r = open_locked(s->area.s, UMBRA_PROTECTED_WAIT_MS, &p, err);
 
+	if (r == 0)
+		r = find_parts(p, s, area, err);
 	if (r == 0)
 		r = create_pool(p, *s->uuid ? s->uuid : s->name, err);
 	if (r == 0)
 		*out = TAKE_PTR(p);
 	return r;
-}
-
-int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
-			      struct umbra_protected **out, struct umbra_error *err)
-{
-	_cleanup_dm_state_ struct umbra_dm_state s = {0};
-	int r = umbra_dm_state_read(state_fd, area, &s, err);
-
-	return r < 0 ? r : umbra_protected_open(&s, wait_ms, out, err);
 }
 
 struct search {
@@ -516,6 +518,7 @@ int umbra_protected_open_dev(int state_fd, dev_t origin, int wait_ms, struct umb
 }
 
 struct each {
+	int state_fd;
 	int (*fn)(struct umbra_protected *p, void *arg, struct umbra_error *err);
 	void *arg;
 	struct umbra_error *err;
@@ -527,7 +530,8 @@ static int each_one(const struct umbra_dm_state *s, void *arg)
 	const struct each *each = arg;
 	struct umbra_error why = {0};
 
-	if (umbra_protected_open(s, UMBRA_PROTECTED_WAIT_MS, &p, &why) < 0) {
+	if (umbra_protected_open_area(each->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
+				      &why) < 0) {
 		umbra_log_warning("%s", why.text);
 		return 0;
 	}
@@ -538,7 +542,7 @@ int umbra_protected_each(int state_fd,
 			 int (*fn)(struct umbra_protected *p, void *arg, struct umbra_error *err),
 			 void *arg, struct umbra_error *err)
 {
-	struct each each = {.fn = fn, .arg = arg, .err = err};
+	struct each each = {.state_fd = state_fd, .fn = fn, .arg = arg, .err = err};
 
 	return umbra_dm_state_each(state_fd, each_one, &each, err);
 }

@@ -51,12 +51,10 @@ int umbra_protected_open_dev(int state_fd, dev_t origin, int wait_ms, struct umb
 int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
 			    struct umbra_error *err);
 
-/* By the area's uuid: what a shadow copy's record has. */
+/* By the area's uuid: what a shadow copy's record has. The record of the area is read under the
+ * lock. */
 int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 			      struct umbra_protected **out, struct umbra_error *err);
-
-int umbra_protected_open(const struct umbra_dm_state *s, int wait_ms, struct umbra_protected **out,
-			 struct umbra_error *err);
 
 /* A new diff area: writes an empty pool into it. Takes *area. */
 int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area **area,

@@ -43,7 +43,8 @@ static int search_one(const struct umbra_dm_state *s, void *arg)
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	struct search *search = arg;
 
-	search->r = umbra_protected_open(s, UMBRA_PROTECTED_WAIT_MS, &p, search->err);
+	search->r = umbra_protected_open_area(search->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS,
+					      &p, search->err);
 	if (search->r < 0)
 		return 1;
 	if (umbra_pool_find(p->pool, search->id) < p->pool->n_copies)

@@ -142,27 +142,35 @@ static json_t *report_failed(const struct umbra_dm_state *s, const struct umbra_
 	return doc;
 }
 
+struct listing {
+	int state_fd;
+	json_t *out;
+};
+
 static int list_one(const struct umbra_dm_state *s, void *arg)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
+	const struct listing *listing = arg;
 	struct umbra_error why = {0};
 	json_t *doc;
 
-	if (umbra_protected_open(s, UMBRA_PROTECTED_WAIT_MS, &p, &why) < 0)
+	if (umbra_protected_open_area(listing->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
+				      &why) < 0)
 		doc = report_failed(s, &why);
 	else
 		doc = report(p, s->path);
-	return json_array_append_new(arg, doc) < 0 ? -ENOMEM : 0;
+	return json_array_append_new(listing->out, doc) < 0 ? -ENOMEM : 0;
 }
 
 static int list(int state_fd, const char *state_dir, json_t *out, struct umbra_error *err)
 {
+	struct listing listing = {.state_fd = state_fd, .out = out};
 	int r;
 
 	(void)state_dir;
 	if (geteuid() != 0)
 		return 0;
-	r = umbra_dm_state_each(state_fd, list_one, out, err);
+	r = umbra_dm_state_each(state_fd, list_one, &listing, err);
 	return r == -ENOMEM ? umbra_oom(err) : r;
 }
 
