@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,7 +27,8 @@ static void begin(void)
 	cr_assert_eq(chmod(place, 0755), 0);
 	provider = umbra_provider_find("copy");
 	cr_assert_not_null(provider);
-	rig_run("mkdir origin state");
+	lab_use(place);
+	lab_run("mkdir origin state");
 	rig_use("origin", "state");
 }
 
@@ -53,41 +53,15 @@ void rig_end(void)
 	free(state);
 	while (n_sets > 0)
 		umbra_set_free(sets[--n_sets]);
-	rig_run("for m in *; do ! mountpoint -q \"$m\" || umount -l \"$m\"; done");
+	lab_run("for m in *; do ! mountpoint -q \"$m\" || umount -l \"$m\"; done");
+	lab_close();
 	place_end();
 }
 
-__attribute__((format(printf, 1, 0))) static int shell(const char *fmt, va_list ap)
+void rig_need(const char *cmd)
 {
-	_cleanup_free_ char *text = NULL, *cmd = NULL;
-
-	cr_assert_geq(vasprintf(&text, fmt, ap), 0);
-	cmd = umbra_asprintf("cd %s && { %s\n}", place, text[0] == '?' ? text + 1 : text);
-	return system(cmd);
-}
-
-void rig_run(const char *fmt, ...)
-{
-	va_list ap;
-	int r;
-
-	va_start(ap, fmt);
-	r = shell(fmt, ap);
-	va_end(ap);
-	if (fmt[0] == '?' && r != 0)
-		rig_skip("cannot: %s", fmt + 1);
-	cr_assert_eq(r, 0, "%s", fmt);
-}
-
-bool rig_true(const char *fmt, ...)
-{
-	va_list ap;
-	int r;
-
-	va_start(ap, fmt);
-	r = shell(fmt, ap);
-	va_end(ap);
-	return r == 0;
+	if (!lab_true("%s", cmd))
+		rig_skip("cannot: %s", cmd);
 }
 
 int rig_state_fd(void)

@@ -3,6 +3,7 @@
  * place. */
 #pragma once
 
+#include "lab.h"
 #include "place.h"
 #include "snapshot/provider.h"
 
@@ -17,10 +18,8 @@ void rig_end(void);
 		cr_skip(__VA_ARGS__);                                                              \
 	} while (0)
 
-/* sh -c in the place; must succeed. Skips the test when it begins with '?'. */
-void rig_run(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* The same, as a question. */
-bool rig_true(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* sh -c in the place (lab.h); skips the test when it fails. */
+void rig_need(const char *cmd);
 int rig_state_fd(void);
 
 /* From here on the copies are made of, and kept in, other directories (relative to the

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,9 +18,22 @@ static size_t n_paths;
 
 void lab_open(const char *template)
 {
-	cr_assert_lt(strlen(template), sizeof(dir));
-	strcpy(dir, template);
-	cr_assert_not_null(mkdtemp(dir));
+	char made[sizeof(dir)];
+
+	cr_assert_lt(strlen(template), sizeof(made));
+	strcpy(made, template);
+	lab_use(mkdtemp(made));
+}
+
+void lab_use(const char *path)
+{
+	_cleanup_close_ int fd = -1;
+
+	cr_assert(path && strlen(path) < sizeof(dir));
+	strcpy(dir, path);
+	/* Also for who becomes another user. */
+	fd = open(lab_path("log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	cr_assert(fd >= 0 && fchmod(fd, 0666) == 0);
 }
 
 bool lab_close(void)

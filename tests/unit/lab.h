@@ -7,6 +7,8 @@
 
 /* Makes the directory, from a mkdtemp() template. The caller removes what is in it. */
 void lab_open(const char *template);
+/* One that there is. */
+void lab_use(const char *path);
 /* Forgets it: lab_run() and lab_path() are over. false: it had not been made. */
 bool lab_close(void);
 

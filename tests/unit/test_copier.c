@@ -113,7 +113,7 @@ static void change_through_a_mapping(void)
 	char *map;
 	int fd;
 
-	rig_run("echo hello >origin/mapped && echo other >origin/other && ln -s x origin/link");
+	lab_run("echo hello >origin/mapped && echo other >origin/other && ln -s x origin/link");
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	map = mmap(NULL, 6, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	cr_assert_neq(map, MAP_FAILED);
@@ -138,11 +138,11 @@ Test(copier_memory, what_changes_through_a_mapping_is_seen)
 Test(copier, what_changes_through_a_mapping_is_seen_on_an_overlay)
 {
 	place_need_root("to mount an overlay");
-	rig_run("?mkdir low mem && mount -t tmpfs umbra-unit mem && mkdir mem/up mem/work && "
-		"mount -t overlay -o lowerdir=low,upperdir=mem/up,workdir=mem/work umbra-unit "
-		"origin");
+	rig_need("mkdir low mem && mount -t tmpfs umbra-unit mem && mkdir mem/up mem/work && "
+		 "mount -t overlay -o lowerdir=low,upperdir=mem/up,workdir=mem/work umbra-unit "
+		 "origin");
 	change_through_a_mapping();
-	rig_run("umount origin mem");
+	lab_run("umount origin mem");
 }
 
 /* Two builds of one image: the same names, numbers, sizes and times. */
@@ -150,19 +150,19 @@ Test(copier, another_image_with_the_same_times_is_seen)
 {
 	struct umbra_shadow *first, *second;
 
-	rig_run("?command -v mksquashfs >/dev/null && mkdir i && ln -s one i/link && echo one >i/f "
-		"&& "
-		"touch -h -d @1000000000 i/* i && mksquashfs i 1.img -quiet -no-progress "
-		">/dev/null && "
-		"ln -sf two i/link && echo two >i/f && touch -h -d @1000000000 i/* i && "
-		"mksquashfs i 2.img -quiet -no-progress >/dev/null && mount -o loop,ro 1.img "
-		"origin");
+	rig_need("command -v mksquashfs >/dev/null && mkdir i && ln -s one i/link && echo one >i/f "
+		 "&& "
+		 "touch -h -d @1000000000 i/* i && mksquashfs i 1.img -quiet -no-progress "
+		 ">/dev/null && "
+		 "ln -sf two i/link && echo two >i/f && touch -h -d @1000000000 i/* i && "
+		 "mksquashfs i 2.img -quiet -no-progress >/dev/null && mount -o loop,ro 1.img "
+		 "origin");
 	first = rig_copy(NULL);
 	rig_same(first);
-	rig_run("umount origin && mount -o loop,ro 2.img origin");
+	lab_run("umount origin && mount -o loop,ro 2.img origin");
 	second = rig_copy(first);
 	rig_same(second);
-	rig_run("umount origin");
+	lab_run("umount origin");
 }
 
 /* --- hard links --- */
@@ -185,7 +185,7 @@ static ino_t doomed;
 /* Another file takes the place and the number of the one that was copied already. */
 static void reuse_inode(void)
 {
-	rig_run("rm origin/file outside && echo new >origin/m/z/file && "
+	lab_run("rm origin/file outside && echo new >origin/m/z/file && "
 		"ln origin/m/z/file outside");
 }
 
@@ -195,7 +195,7 @@ Test(copier, an_inode_that_is_used_again_is_another_file)
 	struct umbra_shadow *shadow;
 
 	/* In the order of inodes: file, one, two. */
-	rig_run("cd origin && mkdir -p m/z && cd m/z && echo old >file && touch one two && "
+	lab_run("cd origin && mkdir -p m/z && cd m/z && echo old >file && touch one two && "
 		"mv file one ../.. && mv two .. && ln ../../file ../../../outside");
 	doomed = inode_of("origin/file");
 	/* Others on this filesystem get inodes, too, and may have had one that was free in between.
@@ -209,8 +209,8 @@ Test(copier, an_inode_that_is_used_again_is_another_file)
 	finish(&h);
 	if (inode_of("origin/m/z/file") != doomed)
 		rig_skip("inode numbers are not used again here");
-	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/m/z/file)\" = new ]", shadow->id.s));
-	cr_assert(rig_true("[ \"$(cat state/copies/%s/tree/file)\" = old ]", shadow->id.s));
+	cr_assert(lab_true("[ \"$(cat state/copies/%s/tree/m/z/file)\" = new ]", shadow->id.s));
+	cr_assert(lab_true("[ \"$(cat state/copies/%s/tree/file)\" = old ]", shadow->id.s));
 }
 
 /* --- durability --- */
@@ -220,7 +220,7 @@ Test(copier, a_deleted_copy_does_not_come_back_after_a_power_cut)
 	_cleanup_free_ char *store = below("state/copies");
 	struct umbra_shadow *shadow;
 
-	rig_run("echo x >origin/f");
+	lab_run("echo x >origin/f");
 	shadow = rig_copy(NULL);
 	sync_spy_reset();
 	cr_assert_eq(umbra_provider_find("copy")->remove(rig_state_fd(), shadow, NULL, NULL), 0);
@@ -246,10 +246,10 @@ Test(copier, times_that_the_store_does_not_have_are_noted_and_nothing_is_copied_
 	size_t i;
 
 	place_need_root("to mount a filesystem");
-	rig_run("?truncate -s 16M img && mkfs.ext4 -q -F -I 128 img 2>/dev/null && "
-		"mount -o loop img state");
+	rig_need("truncate -s 16M img && mkfs.ext4 -q -F -I 128 img 2>/dev/null && "
+		 "mount -o loop img state");
 	rig_use("origin", "state");
-	rig_run("cd origin && mkdir d && touch -d '2001-02-03 04:05:06.789' d/a d/b c && "
+	lab_run("cd origin && mkdir d && touch -d '2001-02-03 04:05:06.789' d/a d/b c && "
 		"ln c d/c && ln -s c link && touch -d '2100-01-01 00:00:00' late");
 	rig_settle();
 	for (i = 0; i < UMBRA_ARRAY_SIZE(copies); i++) {
@@ -262,12 +262,12 @@ Test(copier, times_that_the_store_does_not_have_are_noted_and_nothing_is_copied_
 	cr_assert_eq(rig_data(copies[2], "linked"), rig_data(copies[2], "files"));
 	cr_assert_eq(rig_ino(copies[0], "d/a"), rig_ino(copies[2], "d/a"));
 	rig_use("origin", "origin");
-	rig_run("umount state");
+	lab_run("umount state");
 }
 
 Test(copier, exact_times_are_not_noted)
 {
-	rig_run("touch -d '2001-02-03 04:05:06.789' origin/a origin");
+	lab_run("touch -d '2001-02-03 04:05:06.789' origin/a origin");
 	cr_assert_eq(notes_of(rig_copy(NULL), ""), 0);
 }
 
@@ -276,14 +276,14 @@ Test(copier, every_copy_says_what_is_lost_in_it)
 	struct umbra_shadow *first, *second;
 
 	/* ext4 keeps a block of attributes, tmpfs what the memory holds. */
-	rig_run("?mount -t tmpfs umbra-unit origin && echo x >origin/f && "
-		"setfattr -n user.large -v $(head -c 40000 /dev/zero | tr '\\0' x) origin/f && "
-		"! { : >g && setfattr -n user.large -v $(head -c 40000 /dev/zero | tr '\\0' x) g; "
-		"}");
+	rig_need("mount -t tmpfs umbra-unit origin && echo x >origin/f && "
+		 "setfattr -n user.large -v $(head -c 40000 /dev/zero | tr '\\0' x) origin/f && "
+		 "! { : >g && setfattr -n user.large -v $(head -c 40000 /dev/zero | tr '\\0' x) g; "
+		 "}");
 	rig_settle();
 	first = rig_copy(NULL);
 	second = rig_copy(first);
-	rig_run("umount origin");
+	lab_run("umount origin");
 	cr_assert_eq(rig_ino(first, "f"), rig_ino(second, "f"));
 	cr_assert(rig_noted(first, UMBRA_NOTE_PARTIAL, "f"));
 	cr_assert(rig_noted(second, UMBRA_NOTE_PARTIAL, "f"));

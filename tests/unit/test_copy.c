@@ -49,16 +49,16 @@ static void make_deep(int depth)
 
 static void make_hostile(void)
 {
-	rig_run("cd origin && mkdir -p a/b empty 'new\nline' && echo one >a/one && "
+	lab_run("cd origin && mkdir -p a/b empty 'new\nline' && echo one >a/one && "
 		"printf x >\"$(printf 'bad\\377utf8')\" && echo y >'new\nline/and\nmore' && "
 		"echo z >\"$(printf '%%0255d' 7)\" && : >nothing && ln -s nowhere dangling && "
 		"ln -s a/one good && mkfifo fifo && ln a/one a/b/two && ln a/one three && "
 		"ln dangling a/dangling2 && ln fifo a/fifo2");
-	rig_run("cd origin && truncate -s 6G sparse && echo end >>sparse && "
+	lab_run("cd origin && truncate -s 6G sparse && echo end >>sparse && "
 		"dd if=/dev/urandom of=sparse bs=64K seek=30000 count=3 conv=notrunc status=none "
 		"&& "
 		"truncate -s 7G tail && dd if=/dev/urandom of=big bs=1M count=5 status=none");
-	rig_run("cd origin && touch -h -d '1903-02-01 01:02:03.123456789' dangling nothing && "
+	lab_run("cd origin && touch -h -d '1903-02-01 01:02:03.123456789' dangling nothing && "
 		"touch -d '1969-12-31 23:59:59.999999999 UTC' empty && touch -d @9999999999.5 big "
 		"&& "
 		"chmod 4755 big && chmod 2750 a && chmod 1777 empty && "
@@ -69,13 +69,13 @@ static void make_hostile(void)
 
 static void make_privileged(void)
 {
-	rig_run("cd origin && mknod null c 1 3 && mknod disk b 259 262143 && chmod 0 nothing && "
+	lab_run("cd origin && mknod null c 1 3 && mknod disk b 259 262143 && chmod 0 nothing && "
 		"chown 7:8 a/one && "
 		"chown -h 9:10 dangling fifo && chown 11:12 empty && chmod 6755 big");
-	rig_run("?cd origin && setfattr -n user.key -v value a && "
-		"setfattr -n trusted.key -v secret big && setfattr -h -n trusted.l -v x good && "
-		"setfacl -m u:77:rw,g:88:- a/one && setfacl -d -m u:77:rwx a && "
-		"setfacl -m u:5:rwx empty && setcap cap_net_raw+ep three");
+	rig_need("cd origin && setfattr -n user.key -v value a && "
+		 "setfattr -n trusted.key -v secret big && setfattr -h -n trusted.l -v x good && "
+		 "setfacl -m u:77:rw,g:88:- a/one && setfacl -d -m u:77:rwx a && "
+		 "setfacl -m u:5:rwx empty && setcap cap_net_raw+ep three");
 }
 
 static void copies_are_exact(void)
@@ -110,11 +110,11 @@ Test(copy_many, of_a_large_directory)
 {
 	struct umbra_shadow *first, *second;
 
-	rig_run("cd origin && mkdir large && cd large && seq 50000 | xargs touch");
+	lab_run("cd origin && mkdir large && cd large && seq 50000 | xargs touch");
 	rig_settle();
 	first = rig_copy(NULL);
 	rig_same(first);
-	rig_run("cd origin/large && rm 777 && echo x >888 && echo y >x");
+	lab_run("cd origin/large && rm 777 && echo x >888 && echo y >x");
 	rig_settle();
 	second = rig_copy(first);
 	rig_same(second);
@@ -155,11 +155,11 @@ Test(copy, shares_what_is_unchanged_and_nothing_else)
 {
 	struct umbra_shadow *first, *second;
 
-	rig_run("cd origin && mkdir d e && for i in a b c f g; do echo $i >d/$i; done && "
+	lab_run("cd origin && mkdir d e && for i in a b c f g; do echo $i >d/$i; done && "
 		"echo same >e/moved && echo link >e/l1 && ln e/l1 d/l2");
 	rig_settle();
 	first = rig_copy(NULL);
-	rig_run("cd origin && echo B >d/b && chmod 600 d/c && touch -d 2001-01-01 d/f && "
+	lab_run("cd origin && echo B >d/b && chmod 600 d/c && touch -d 2001-01-01 d/f && "
 		"cp -p d/g d/h && mv d/h d/g && mv e e2");
 	rig_settle();
 	second = rig_copy(first);
@@ -179,9 +179,9 @@ Test(copy, what_changed_in_the_same_tick_is_copied_again)
 
 	for (i = 0; i < 20; i++) {
 		/* Same size, and often the same times. */
-		rig_run("cd origin && echo %d >file", 10 + i);
+		lab_run("cd origin && echo %d >file", 10 + i);
 		first = rig_copy(NULL);
-		rig_run("cd origin && echo %d >file", 50 + i);
+		lab_run("cd origin && echo %d >file", 50 + i);
 		second = rig_copy(first);
 		rig_same(second);
 	}
@@ -190,9 +190,9 @@ Test(copy, what_changed_in_the_same_tick_is_copied_again)
 /* A page that is mapped and dirty is written without any change of the file's times. */
 Test(copy, what_changes_through_a_mapping_is_seen)
 {
-	rig_run("?command -v python3 >/dev/null");
-	rig_run("echo hello >origin/mapped");
-	rig_run("cat >m.py <<'END'\n"
+	rig_need("command -v python3 >/dev/null");
+	lab_run("echo hello >origin/mapped");
+	lab_run("cat >m.py <<'END'\n"
 		"import mmap, os, sys, time\n"
 		"fd = os.open('origin/mapped', os.O_RDWR)\n"
 		"m = mmap.mmap(fd, 6)\n"
@@ -205,7 +205,7 @@ Test(copy, what_changes_through_a_mapping_is_seen)
 		"timeout 30 python3 m.py & while ! [ -e step1 ]; do sleep 0.02; done; sleep 0.1");
 	struct umbra_shadow *first = rig_copy(NULL), *second;
 
-	rig_run("touch go; while ! [ -e step2 ]; do sleep 0.02; done");
+	lab_run("touch go; while ! [ -e step2 ]; do sleep 0.02; done");
 	second = rig_copy(first);
 	rig_same(second);
 }
@@ -215,10 +215,10 @@ Test(copy, past_the_link_limit_a_new_file_begins)
 	struct umbra_shadow *first, *second, *third;
 	int i, r = 0;
 
-	rig_run("cd origin && echo data >file && echo l >l1 && ln l1 l2");
+	lab_run("cd origin && echo data >file && echo l >l1 && ln l1 l2");
 	rig_settle();
 	first = rig_copy(NULL);
-	rig_run("mkdir more");
+	lab_run("mkdir more");
 	for (i = 0; i < 70000 && r == 0; i++) {
 		_cleanup_free_ char *to = umbra_asprintf("%s/more/%d", place, i);
 		_cleanup_free_ char *from =
@@ -263,10 +263,10 @@ Test(copy, a_file_that_never_holds_still_is_kept_and_named)
 	struct umbra_shadow *shadow;
 	pthread_t thread;
 
-	if (rig_true("echo x >x && cp --reflink=always x y 2>/dev/null"))
+	if (lab_true("echo x >x && cp --reflink=always x y 2>/dev/null"))
 		rig_skip("here files are cloned, which takes no time");
 	/* Long enough that it takes a while to read. */
-	rig_run("echo quiet >origin/quiet; dd if=/dev/zero of=origin/log bs=1M count=64 "
+	lab_run("echo quiet >origin/quiet; dd if=/dev/zero of=origin/log bs=1M count=64 "
 		"status=none");
 	cr_assert_eq(pthread_create(&thread, NULL, write_on, (void *)(uintptr_t)&stop), 0);
 	usleep(20000);
@@ -312,14 +312,14 @@ Test(copy_many, of_a_tree_that_is_changed_all_the_time)
 	pthread_t thread;
 	int i;
 
-	rig_run("cd origin && for i in $(seq 0 39); do mkdir -p d$i/x/y; seq 100 >d$i/x/y/n; done; "
+	lab_run("cd origin && for i in $(seq 0 39); do mkdir -p d$i/x/y; seq 100 >d$i/x/y/n; done; "
 		"echo l >linked");
 	cr_assert_eq(pthread_create(&thread, NULL, shuffle, (void *)(uintptr_t)&stop), 0);
 	for (i = 0; i < 10; i++)
 		last = rig_copy(last);
 	stop = true;
 	pthread_join(thread, NULL);
-	cr_assert(rig_true("! find state/copies -name passwd | grep -q ."));
+	cr_assert(lab_true("! find state/copies -name passwd | grep -q ."));
 	rig_settle();
 	last = rig_copy(last);
 	rig_same(last);
@@ -341,7 +341,7 @@ static int stop_at_once(struct umbra_watch *watch, const struct umbra_progress *
 
 static void assert_store_empty(void)
 {
-	cr_assert(rig_true("[ -z \"$(ls state/copies)\" ]"));
+	cr_assert(lab_true("[ -z \"$(ls state/copies)\" ]"));
 }
 
 Test(copy_many, can_be_stopped)
@@ -349,7 +349,7 @@ Test(copy_many, can_be_stopped)
 	struct stopper s = {.watch = {.tick = stop_at_once}};
 	struct umbra_error err = {0};
 
-	rig_run("cd origin && for i in $(seq 300); do mkdir d$i; (cd d$i; seq 100 | xargs touch); "
+	lab_run("cd origin && for i in $(seq 300); do mkdir d$i; (cd d$i; seq 100 | xargs touch); "
 		"done;"
 		" dd if=/dev/zero of=zeros bs=1M count=200 status=none");
 	cr_assert_eq(rig_try(NULL, &s.watch, NULL, &err), -ECANCELED);
@@ -383,7 +383,7 @@ Test(copy_many, killed_at_any_time_leaves_nothing_after_abort)
 	const struct umbra_provider *p = umbra_provider_find("copy");
 	int i, status;
 
-	rig_run("cd origin && for i in $(seq 50); do mkdir -p d$i/x; (cd d$i/x; seq 50 | xargs "
+	lab_run("cd origin && for i in $(seq 50); do mkdir -p d$i/x; (cd d$i/x; seq 50 | xargs "
 		"touch); "
 		"done");
 	for (i = 0; i < 12; i++) {
@@ -399,13 +399,13 @@ Test(copy_many, killed_at_any_time_leaves_nothing_after_abort)
 		cr_assert_eq(p->abort(&m, NULL), 0);
 		umbra_shadow_free(shadow);
 	}
-	rig_run("mkdir -p state/copies");
+	lab_run("mkdir -p state/copies");
 	assert_store_empty();
 }
 
 static void put_another_there(void)
 {
-	rig_run("mv origin mine && mkdir -m 755 theirs && echo theirs >theirs/f && ln -s theirs "
+	lab_run("mv origin mine && mkdir -m 755 theirs && echo theirs >theirs/f && ln -s theirs "
 		"origin");
 }
 
@@ -415,7 +415,7 @@ Test(copy, what_was_opened_is_copied_whatever_is_put_in_its_place)
 	struct umbra_root *root;
 	struct stat st;
 
-	rig_run("echo mine >origin/mine");
+	lab_run("echo mine >origin/mine");
 	rig_when_opened(put_another_there);
 	shadow = rig_copy(NULL);
 	root = rig_open(shadow);
@@ -431,14 +431,14 @@ Test(copy, a_full_store_says_what_to_do)
 	struct umbra_error err = {0};
 
 	place_need_root("to mount a small store");
-	rig_run("?mkdir small && mount -t tmpfs -o size=3m none small");
-	rig_run("dd if=/dev/urandom of=origin/big bs=1M count=5 status=none");
+	rig_need("mkdir small && mount -t tmpfs -o size=3m none small");
+	lab_run("dd if=/dev/urandom of=origin/big bs=1M count=5 status=none");
 	rig_use("origin", "small");
 	cr_assert_eq(rig_try(NULL, NULL, NULL, &err), -ENOSPC);
 	cr_assert_eq(err.code, UMBRA_E_NO_SPACE);
 	cr_assert(strstr(err.text, "/small/copies") && strstr(err.text, "umbra delete"), "%s",
 		  err.text);
-	cr_assert(rig_true("[ -z \"$(ls small/copies)\" ]"));
+	cr_assert(lab_true("[ -z \"$(ls small/copies)\" ]"));
 }
 
 Test(copy, a_read_only_store_is_refused)
@@ -446,7 +446,7 @@ Test(copy, a_read_only_store_is_refused)
 	struct umbra_error err = {0};
 
 	place_need_root("to mount a read-only store");
-	rig_run("?mkdir ro && mount -t tmpfs -o ro none ro");
+	rig_need("mkdir ro && mount -t tmpfs -o ro none ro");
 	rig_use("origin", "ro");
 	cr_assert_eq(rig_try(NULL, NULL, NULL, &err), -EROFS);
 	cr_assert_eq(err.code, UMBRA_E_READ_ONLY);
@@ -456,7 +456,7 @@ Test(copy, a_volume_in_the_store_is_refused)
 {
 	struct umbra_error err = {0};
 
-	rig_run("mkdir state/sub");
+	lab_run("mkdir state/sub");
 	rig_use("state/sub", "state");
 	cr_assert_lt(rig_try(NULL, NULL, NULL, &err), 0);
 	cr_assert(strstr(err.text, "inside umbra's own state directory"), "%s", err.text);
@@ -466,11 +466,11 @@ Test(copy, its_own_store_is_left_out)
 {
 	struct umbra_shadow *shadow;
 
-	rig_run("mkdir origin/state origin/other");
+	lab_run("mkdir origin/state origin/other");
 	rig_use("origin", "origin/state");
 	shadow = rig_copy(NULL);
 	rig_copy(shadow);
-	cr_assert(rig_true("cd origin/state/copies/%s/tree && [ -d other ] && [ ! -e state ]",
+	cr_assert(lab_true("cd origin/state/copies/%s/tree && [ -d other ] && [ ! -e state ]",
 			   shadow->id.s));
 }
 
@@ -479,9 +479,9 @@ Test(copy, on_a_filesystem_that_keeps_no_owners_and_modes)
 	struct umbra_shadow *first, *second;
 
 	place_need_root("to make files of others");
-	rig_run("?mkdir real view && command -v bindfs >/dev/null && "
-		"timeout 20 bindfs --chown-ignore --chgrp-ignore --chmod-ignore real view");
-	rig_run("cd origin && mkdir d && echo one >d/one && chown 5:6 d/one && chmod 4711 d/one && "
+	rig_need("mkdir real view && command -v bindfs >/dev/null && "
+		 "timeout 20 bindfs --chown-ignore --chgrp-ignore --chmod-ignore real view");
+	lab_run("cd origin && mkdir d && echo one >d/one && chown 5:6 d/one && chmod 4711 d/one && "
 		"mkfifo d/fifo && chmod 1753 d && ln d/one two && mkdir d/e");
 	rig_settle();
 	rig_use("origin", "view");
@@ -499,16 +499,16 @@ Test(copy, other_mounts_are_empty_directories)
 	struct stat st;
 
 	place_need_root("to mount something in the origin");
-	rig_run("mkdir -p origin/d/m && echo x >origin/file");
-	rig_run("?mount -t tmpfs -o mode=1770 none origin/d/m && echo inside >origin/d/m/file");
-	rig_run("?touch origin/cover && mount --bind origin/file origin/cover");
+	lab_run("mkdir -p origin/d/m && echo x >origin/file");
+	rig_need("mount -t tmpfs -o mode=1770 none origin/d/m && echo inside >origin/d/m/file");
+	rig_need("touch origin/cover && mount --bind origin/file origin/cover");
 	shadow = rig_copy(NULL);
-	rig_run("umount origin/d/m && umount origin/cover");
+	lab_run("umount origin/d/m && umount origin/cover");
 	root = rig_open(shadow);
 	cr_assert_eq(fstatat(root->fd, "d/m", &st, 0), 0);
 	cr_assert_eq(umbra_root_fix(root, &st), 0);
 	cr_assert_eq(st.st_mode, S_IFDIR | 01770);
-	cr_assert(rig_true("[ -z \"$(ls state/copies/%s/tree/d/m)\" ]", shadow->id.s));
+	cr_assert(lab_true("[ -z \"$(ls state/copies/%s/tree/d/m)\" ]", shadow->id.s));
 	cr_assert_eq(fstatat(root->fd, "cover", &st, 0), 0);
 	cr_assert_eq(umbra_root_check(root, st.st_ino), -EIO);
 	cr_assert(rig_noted(shadow, UMBRA_NOTE_UNREADABLE, "cover"));
@@ -564,7 +564,7 @@ static void user_removes(void)
 	rig_use("origin", "state");
 	shadow = rig_copy(NULL);
 	/* As a killed process or a meddling owner could leave it. */
-	rig_run("chmod 0 state/copies/*/tree/d state/copies/*/tree");
+	lab_run("chmod 0 state/copies/*/tree/d state/copies/*/tree");
 	cr_assert_eq(p->remove(rig_state_fd(), shadow, NULL, NULL), 0);
 	assert_store_empty();
 }
@@ -572,7 +572,7 @@ static void user_removes(void)
 static void make_foreign(void)
 {
 	place_need_root("to become another user");
-	rig_run("cd origin && mkdir d && echo s >d/suid && chmod 6755 d/suid && mkdir -m 555 d/ro "
+	lab_run("cd origin && mkdir d && echo s >d/suid && chmod 6755 d/suid && mkdir -m 555 d/ro "
 		"&& "
 		"echo x >d/ro/x && ln d/suid d/ro/twin && mknod d/null c 1 3 && mkfifo d/fifo && "
 		"ln -s x d/link && mkdir -m 755 own && echo o >own/f && chmod 0400 own/f && "
@@ -586,13 +586,13 @@ Test(copy, by_a_user_shows_the_true_attributes)
 	make_foreign();
 	rig_become_user();
 	user_compares();
-	cr_assert(rig_true("! find state -perm /6000 | grep ."));
+	cr_assert(lab_true("! find state -perm /6000 | grep ."));
 }
 
 Test(copy, by_a_user_names_what_he_may_not_read)
 {
 	make_foreign();
-	rig_run("cd origin && echo 123 >secret && chmod 600 secret && mkdir -m 700 closed");
+	lab_run("cd origin && echo 123 >secret && chmod 600 secret && mkdir -m 700 closed");
 	rig_settle();
 	rig_become_user();
 	user_copies();
@@ -614,7 +614,7 @@ Test(copy, deleting_leaves_the_other_copies_alone)
 	struct umbra_error err = {0};
 	struct umbra_root *root;
 
-	rig_run("cd origin && mkdir -p a/b/c && echo x >a/b/c/x && ln a/b/c/x y");
+	lab_run("cd origin && mkdir -p a/b/c && echo x >a/b/c/x && ln a/b/c/x y");
 	rig_settle();
 	first = rig_copy(NULL);
 	second = rig_copy(first);
@@ -633,7 +633,7 @@ Test(copy_many, deleting_goes_on_where_it_was_stopped)
 	struct umbra_root *root;
 	int r;
 
-	rig_run("cd origin && for i in $(seq 400); do mkdir d$i; (cd d$i; seq 100 | xargs touch); "
+	lab_run("cd origin && for i in $(seq 400); do mkdir d$i; (cd d$i; seq 100 | xargs touch); "
 		"done");
 	shadow = rig_copy(NULL);
 	r = p->remove(rig_state_fd(), shadow, &s.watch, &err);
@@ -662,7 +662,7 @@ Test(copy, only_finished_copies_of_this_state_are_found)
 	struct kinds is = {0}, other = {0};
 
 	rig_copy(shadow);
-	rig_run("mkdir -p state/copies/00000000-0000-4000-8000-000000000000/tree state/copies/junk "
+	lab_run("mkdir -p state/copies/00000000-0000-4000-8000-000000000000/tree state/copies/junk "
 		"&& "
 		"mkdir state/copies/00000000-0000-4000-8000-000000000001 && "
 		"echo '{' >state/copies/00000000-0000-4000-8000-000000000001/shadow.json");
@@ -683,7 +683,7 @@ Test(copy, a_record_of_another_copy_is_strange)
 	struct umbra_shadow *shadow = rig_copy(NULL);
 	struct kinds is = {0};
 
-	rig_run("cp -a state/copies/%s state/copies/00000000-0000-4000-8000-000000000000",
+	lab_run("cp -a state/copies/%s state/copies/00000000-0000-4000-8000-000000000000",
 		shadow->id.s);
 	cr_assert_eq(p->scan(rig_state_fd(), state, count, &is, NULL), 0);
 	cr_assert_eq(is.n[UMBRA_FOUND_COPY], 1);
@@ -697,15 +697,15 @@ Test(copy, only_a_leftover_can_be_discarded)
 	struct umbra_shadow *shadow = rig_copy(NULL);
 	struct umbra_error err = {0};
 
-	rig_run("mkdir -p state/copies/%s/tree/sub", id);
+	lab_run("mkdir -p state/copies/%s/tree/sub", id);
 	cr_assert_eq(p->discard(rig_state_fd(), "/", shadow->id.s, NULL, &err), -EBUSY);
-	rig_run("[ -e state/copies/%s/shadow.json ]", shadow->id.s);
+	lab_run("[ -e state/copies/%s/shadow.json ]", shadow->id.s);
 	/* Somebody else is at work in it. */
-	rig_run("exec 9<state/copies/%s && flock -s 9 && (exec sleep 2) & sleep 0.3", id);
+	lab_run("exec 9<state/copies/%s && flock -s 9 && (exec sleep 2) & sleep 0.3", id);
 	cr_assert_eq(p->discard(rig_state_fd(), "/", id, NULL, &err), -EBUSY);
-	rig_run("[ -e state/copies/%s/tree/sub ] && flock state/copies/%s true", id, id);
+	lab_run("[ -e state/copies/%s/tree/sub ] && flock state/copies/%s true", id, id);
 	cr_assert_eq(p->discard(rig_state_fd(), "/", id, NULL, &err), 0, "%s", err.text);
-	rig_run("[ ! -e state/copies/%s ]", id);
+	lab_run("[ ! -e state/copies/%s ]", id);
 	cr_assert_eq(p->discard(rig_state_fd(), "/", id, NULL, &err), 0);
 }
 
@@ -719,7 +719,7 @@ Test(copy, a_hostile_id_is_no_copy)
 	cr_assert_eq(p->open(rig_state_fd(), shadow, &root, NULL), -ENOENT);
 	cr_assert_eq(p->remove(rig_state_fd(), shadow, NULL, NULL), 0);
 	umbra_shadow_free(shadow);
-	cr_assert(rig_true("[ -d origin ]"));
+	cr_assert(lab_true("[ -d origin ]"));
 }
 
 /* --- damage --- */
@@ -751,7 +751,7 @@ Test(copy, a_damaged_table_is_refused)
 	struct umbra_error err;
 	off_t at, size;
 
-	rig_run("cd origin && echo x >a && ln a b && echo y >c && ln c d");
+	lab_run("cd origin && echo x >a && ln a b && echo y >c && ln c d");
 	rig_settle();
 	shadow = rig_copy(NULL);
 	path = umbra_asprintf("%s/state/copies/%s/shown", place, shadow->id.s);
@@ -781,7 +781,7 @@ static void damage_inventory(const char *name)
 	struct umbra_shadow *shadow, *next;
 	off_t at, size;
 
-	rig_run("cd origin && mkdir d && echo x >d/a && echo y >b");
+	lab_run("cd origin && mkdir d && echo x >d/a && echo y >b");
 	rig_settle();
 	shadow = rig_copy(NULL);
 	path = umbra_asprintf("%s/state/copies/%s/%s", place, shadow->id.s, name);

@@ -99,12 +99,8 @@ struct done {
 	unsigned int copies, crashes, compacted, pieces, dropped, lost, stalled;
 };
 
-static void sound(unsigned int seed, const struct run *run, struct done *done)
+static void count(const struct dm_world *w, struct done *done)
 {
-	struct dm_world *w = dm_world_new(seed, run->origin, run->segments);
-
-	walk(w, run);
-	cr_assert_eq(w->wrong, 0, "seed %u: %s", seed, w->what);
 	done->copies += w->n_remembered;
 	done->crashes += w->crashes;
 	done->compacted += w->compacted;
@@ -112,17 +108,46 @@ static void sound(unsigned int seed, const struct run *run, struct done *done)
 	done->dropped += w->dropped;
 	done->lost += w->lost;
 	done->stalled += w->stalled;
+}
+
+/* Was anything wrong? what, of its size in the world: the first of it in words. */
+static bool went_wrong(unsigned int seed, const struct run *run, enum dm_fault fault,
+		       struct done *done, char *what)
+{
+	struct dm_world *w = dm_world_new(seed, run->origin, run->segments);
+	bool wrong;
+
+	w->fault = fault;
+	walk(w, run);
+	count(w, done);
+	memcpy(what, w->what, sizeof(w->what));
+	wrong = w->wrong > 0;
 	dm_world_free(w);
+	return wrong;
+}
+
+static void sound(unsigned int seed, const struct run *run, struct done *done)
+{
+	char what[sizeof(((struct dm_world *)NULL)->what)];
+
+	cr_assert_not(went_wrong(seed, run, DM_FAULT_NONE, done, what), "seed %u: %s", seed, what);
+}
+
+/* n runs, from this seed on. */
+static struct done all_sound(unsigned int seed, unsigned int n, const struct run *run)
+{
+	struct done done = {0};
+
+	for (; n > 0; n--)
+		sound(seed++, run, &done);
+	return done;
 }
 
 Test(dm_model, a_few_copies_with_room)
 {
 	const struct run run = {64, 400, 0, 12, 300, 6, 8, 0};
-	struct done done = {0};
-	unsigned int seed;
+	struct done done = all_sound(1, 5, &run);
 
-	for (seed = 1; seed <= 5; seed++)
-		sound(seed, &run, &done);
 	cr_assert_gt(done.copies, 400);
 	cr_assert_gt(done.compacted, 100);
 	cr_assert_gt(done.pieces, 50);
@@ -132,11 +157,8 @@ Test(dm_model, a_few_copies_with_room)
 Test(dm_model, killed_and_cut_off_at_any_step)
 {
 	const struct run run = {64, 400, 0, 12, 300, 6, 8, 25};
-	struct done done = {0};
-	unsigned int seed;
+	struct done done = all_sound(100, 15, &run);
 
-	for (seed = 100; seed < 115; seed++)
-		sound(seed, &run, &done);
 	cr_assert_gt(done.copies, 1000);
 	cr_assert_gt(done.crashes, 300);
 	cr_assert_gt(done.lost, 50);
@@ -146,11 +168,8 @@ Test(dm_model, killed_and_cut_off_at_any_step)
 Test(dm_model, little_room)
 {
 	const struct run run = {96, 60, 0, 10, 300, 8, 8, 25};
-	struct done done = {0};
-	unsigned int seed;
+	struct done done = all_sound(200, 15, &run);
 
-	for (seed = 200; seed < 215; seed++)
-		sound(seed, &run, &done);
 	cr_assert_gt(done.dropped, 400);
 	cr_assert_gt(done.stalled, 400);
 }
@@ -159,11 +178,8 @@ Test(dm_model, little_room)
 Test(dm_model, much_to_compact)
 {
 	const struct run run = {400, 2000, 0, 8, 250, 40, 4, 10};
-	struct done done = {0};
-	unsigned int seed;
+	struct done done = all_sound(400, 6, &run);
 
-	for (seed = 400; seed < 406; seed++)
-		sound(seed, &run, &done);
 	cr_assert_gt(done.compacted, 100);
 	cr_assert_gt(done.pieces, 200);
 }
@@ -171,23 +187,10 @@ Test(dm_model, much_to_compact)
 Test(dm_model, as_many_copies_as_there_may_be)
 {
 	const struct run run = {64, 4000, 512, 512, 120, 6, 3, 40};
-	struct done done = {0};
+	struct done done = all_sound(300, 1, &run);
 
-	sound(300, &run, &done);
 	cr_assert_gt(done.copies, 520);
 	cr_assert_gt(done.crashes, 5);
-}
-
-static bool noticed(enum dm_fault fault, unsigned int seed, const struct run *run)
-{
-	struct dm_world *w = dm_world_new(seed, run->origin, run->segments);
-	bool wrong;
-
-	w->fault = fault;
-	walk(w, run);
-	wrong = w->wrong > 0;
-	dm_world_free(w);
-	return wrong;
 }
 
 /* One is ordinary, one writes more than there is room, one only between operations. */
@@ -203,12 +206,14 @@ Test(dm_model, faults_are_noticed)
 		[DM_FAULT_COMPACT_NO_FLUSH] = 2,
 		[DM_FAULT_ONE_SLOT] = 2,
 	};
+	struct done done = {0};
 	enum dm_fault fault;
 	unsigned int seed;
+	char what[sizeof(((struct dm_world *)NULL)->what)];
 
 	for (fault = DM_FAULT_NONE + 1; fault < DM_FAULTS; fault++) {
 		for (seed = 0; seed < 60; seed++) {
-			if (noticed(fault, seed, &busy[best[fault]]))
+			if (went_wrong(seed, &busy[best[fault]], fault, &done, what))
 				break;
 		}
 		cr_expect_lt(seed, 60, "fault %d", (int)fault);
