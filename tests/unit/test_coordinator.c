@@ -12,12 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/fault.h"
 #include "common/util.h"
 #include "coordinator/client.h"
 #include "coordinator/plan.h"
 #include "fake_provider.h"
 #include "place.h"
+#include "points.h"
 #include "snapshot/document.h"
 #include "snapshot/engine.h"
 
@@ -208,25 +208,6 @@ Test(coordinator, a_kill_anywhere_is_undone_by_the_next_start)
 	}
 }
 
-/* What these programs list under UMBRA_TEST_FAULT=list, of one object. */
-static size_t fault_points(const char *object, char points[][64], size_t max)
-{
-	_cleanup_fclose_ FILE *f = tmpfile();
-	size_t n = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		dup2(fileno(f), STDOUT_FILENO);
-		setenv("UMBRA_TEST_FAULT", "list", 1);
-		umbra_fault_init();
-	}
-	waitpid(pid, NULL, 0);
-	rewind(f);
-	while (n < max && fscanf(f, "%63s", points[n]) == 1)
-		n += strncmp(points[n], object, strlen(object)) == 0;
-	return n;
-}
-
 static void break_at(const char *point, const char *how)
 {
 	_cleanup_free_ char *value = umbra_asprintf("%s:%s", point, how);
@@ -240,7 +221,7 @@ Test(coordinator, a_kill_at_any_point_is_undone_by_the_next_start)
 	static const char *const how[] = {"kill", "kill:2"};
 	size_t n, i, created;
 	struct umbra_id id;
-	char points[40][64];
+	char points[40][POINT_MAX];
 
 	n = fault_points("create.", points, UMBRA_ARRAY_SIZE(points));
 	cr_assert_geq(n, 8);
@@ -264,7 +245,7 @@ Test(coordinator, a_kill_at_any_point_is_undone_by_the_next_start)
 
 Test(coordinator, a_failure_at_any_point_undoes_the_set)
 {
-	char points[40][64];
+	char points[40][POINT_MAX];
 	struct umbra_id id;
 	size_t n, i;
 
@@ -304,7 +285,7 @@ Test(coordinator, an_undoing_that_is_killed_goes_on)
 
 Test(coordinator, a_deletion_killed_at_any_point_goes_on_or_never_began)
 {
-	char points[40][64];
+	char points[40][POINT_MAX];
 	struct umbra_id id;
 	size_t n, i;
 
@@ -870,7 +851,7 @@ Test(coordinator, a_leftover_that_no_catalog_knows_is_removed)
 {
 	static const char *const how[] = {"kill", "kill:2"};
 	struct umbra_error err = {0};
-	char points[40][64];
+	char points[40][POINT_MAX];
 	struct umbra_id id;
 	size_t n, i;
 
@@ -1121,7 +1102,7 @@ Test(coordinator, an_unfinished_set_can_be_forgotten)
 Test(coordinator, a_rebuild_that_is_killed_is_done_again)
 {
 	struct umbra_error err = {0};
-	char points[40][64];
+	char points[40][POINT_MAX];
 	struct umbra_id id;
 	size_t n, i;
 

@@ -128,3 +128,78 @@ Test(daemon, does_not_end_when_it_is_needed_again)
 	cr_assert(is_locked());
 	unlink(needed);
 }
+
+static void need_it(void)
+{
+	_cleanup_free_ char *needed = umbra_asprintf("%s/needed", state);
+
+	mkdir(state, 0700);
+	close(open(needed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
+/* Whoever looks by then, another than this one; 0: nobody. */
+static pid_t next_looker(pid_t pid, int limit_ms)
+{
+	for (; limit_ms > 0 && looker() == pid; limit_ms -= 10)
+		usleep(10000);
+	return looker() == pid ? 0 : looker();
+}
+
+Test(daemon, killed_after_a_look_it_has_a_successor_every_time)
+{
+	struct umbra_error err = {0};
+	pid_t pid;
+	int i;
+
+	need_it();
+	setenv("UMBRA_TEST_FAULT", "umbrad.looked:kill:5", 1);
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	pid = looker();
+	for (i = 0; i < 3; i++) {
+		pid = next_looker(pid, 5000);
+		cr_assert_gt(pid, 0, "after %d", i);
+		cr_assert(is_locked());
+	}
+}
+
+Test(daemon, a_second_that_is_killed_or_stopped_is_no_hindrance)
+{
+	static const char *const how[] = {"standby.ready:kill", "standby.ready:stop"};
+	struct umbra_error err = {0};
+	pid_t pid;
+	size_t i;
+
+	need_it();
+	for (i = 0; i < UMBRA_ARRAY_SIZE(how); i++) {
+		setenv("UMBRA_TEST_FAULT", how[i], 1);
+		cr_assert_eq(create(&err), 0, "%s", err.text);
+		pid = looker();
+		cr_assert_eq(next_looker(pid, 1000), 0, "%s", how[i]);
+		cr_assert(is_locked());
+		kill(pid, SIGTERM);
+		while (is_locked())
+			usleep(10000);
+	}
+}
+
+/* The first and the one that took its place: the next creation has a new one. */
+Test(daemon, both_killed)
+{
+	struct umbra_error err = {0};
+	pid_t pid;
+	int ms;
+
+	need_it();
+	setenv("UMBRA_TEST_FAULT", "standby.taken-over:kill", 1);
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	pid = looker();
+	usleep(300000); /* for the second to be there */
+	kill(pid, SIGKILL);
+	for (ms = 0; ms < 5000 && is_locked(); ms += 10)
+		usleep(10000);
+	cr_assert_not(is_locked());
+	unsetenv("UMBRA_TEST_FAULT");
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	cr_assert(is_locked());
+	cr_assert_neq(looker(), pid);
+}

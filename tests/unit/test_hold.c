@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "children.h"
 #include "common/util.h"
 #include "coordinator/client.h"
 #include "fake_provider.h"
@@ -41,7 +41,7 @@ static void setup(void)
 	setenv("UMBRA_TEST_NOW", "2000000000", 1); /* nobody waits for the next second */
 	unsetenv("UMBRA_TEST_FAULT");
 	lab_begin();
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	children_adopt();
 	fake_plan =
 		(struct fake_plan){.major = lab_major, .minors = {lab_minors[0], lab_minors[1]}};
 }
@@ -49,17 +49,7 @@ static void setup(void)
 /* Whoever was left stopped is ours now. */
 static int end_children(void)
 {
-	_cleanup_fclose_ FILE *f = fopen("/proc/thread-self/children", "re");
-	int n = 0, pid;
-
-	while (f && fscanf(f, "%d", &pid) == 1) {
-		if (lab_owns(pid))
-			continue;
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		n++;
-	}
-	return n;
+	return children_end(lab_owns);
 }
 
 static void teardown(void)
@@ -143,16 +133,6 @@ static size_t count_sets(enum umbra_set_state wanted)
 	return n;
 }
 
-static bool has_ended(pid_t pid, int limit_ms)
-{
-	for (; limit_ms > 0; limit_ms -= 10) {
-		if (waitpid(pid, NULL, WNOHANG) == pid)
-			return true;
-		usleep(10000);
-	}
-	return false;
-}
-
 /* A creation with these faults leaves nothing held, and the next one works. */
 static void survive(const char *faults)
 {
@@ -162,9 +142,9 @@ static void survive(const char *faults)
 	bool ended;
 
 	/* Until it began to hold, or never will. */
-	ended = has_ended(pid, 700);
+	ended = child_has_ended(pid, 700);
 	wait_until_free(faults, LIMIT_MS + 2000);
-	if (!ended && !has_ended(pid, 3000)) {
+	if (!ended && !child_has_ended(pid, 3000)) {
 		/* Stopped where nothing is held. */
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
@@ -249,18 +229,16 @@ Test(hold, coordinator_stopped_and_second_killed)
 
 Test(hold, guards_killed_or_stopped_at_each_point)
 {
-	static const char *const names[] = {"armed", "watching", "disarmed"};
+	static const char *const at[] = {"guard.armed",     "second.armed",   "guard.watching",
+					 "second.watching", "guard.disarmed", "second.disarmed"};
 	static const char *const how[] = {"kill", "stop"};
-	size_t i, k, who;
+	size_t i, k;
 
-	for (i = 0; i < UMBRA_ARRAY_SIZE(names); i++) {
+	for (i = 0; i < UMBRA_ARRAY_SIZE(at); i++) {
 		for (k = 0; k < UMBRA_ARRAY_SIZE(how); k++) {
-			for (who = 0; who < 2; who++) {
-				_cleanup_free_ char *faults = umbra_asprintf(
-					"%s.%s:%s", who ? "second" : "guard", names[i], how[k]);
+			_cleanup_free_ char *faults = umbra_asprintf("%s:%s", at[i], how[k]);
 
-				survive(faults);
-			}
+			survive(faults);
 		}
 	}
 }
@@ -268,34 +246,43 @@ Test(hold, guards_killed_or_stopped_at_each_point)
 /* At work itself: the other goes on. */
 Test(hold, a_guard_killed_or_stopped_while_it_releases)
 {
-	static const char *const names[] = {"fired", "resumed", "released"};
+	static const char *const at[] = {"guard.fired", "guard.resumed", "guard.released"};
 	static const char *const how[] = {"kill", "stop"};
 	size_t i, k;
 
-	for (i = 0; i < UMBRA_ARRAY_SIZE(names); i++) {
+	for (i = 0; i < UMBRA_ARRAY_SIZE(at); i++) {
 		for (k = 0; k < UMBRA_ARRAY_SIZE(how); k++) {
-			_cleanup_free_ char *faults = umbra_asprintf("create.held:%s:2,guard.%s:%s",
-								     how[k], names[i], how[k]);
+			_cleanup_free_ char *faults =
+				umbra_asprintf("create.held:%s:2,%s:%s", how[k], at[i], how[k]);
 
 			survive(faults);
 		}
 	}
 }
 
-/* All three at once: the next umbra does it. */
+/* All three at once, the last before it began, half way or when it had done: the next umbra does
+ * the rest. */
 Test(hold, the_next_start_releases_what_nobody_else_could)
 {
+	static const char *const at[] = {"second.fired", "second.resumed", "second.released"};
 	struct umbra_error err = {0};
 	struct umbra_id id;
+	size_t i;
 
-	setenv("UMBRA_TEST_FAULT", "create.held:kill:2,guard.fired:kill,second.fired:kill", 1);
-	cr_assert_lt(create(&id, NULL, &err), 0);
-	unsetenv("UMBRA_TEST_FAULT");
-	usleep(600000); /* the second is a little behind */
-	cr_assert(lab_suspended(0) && lab_suspended(1));
-	cr_assert_eq(create(&id, NULL, &err), 0, "%s", err.text);
-	cr_assert(nothing_held());
-	cr_assert_eq(lists(), 0);
+	for (i = 0; i < UMBRA_ARRAY_SIZE(at); i++) {
+		_cleanup_free_ char *faults =
+			umbra_asprintf("create.held:kill:2,guard.fired:kill,%s:kill", at[i]);
+
+		setenv("UMBRA_TEST_FAULT", faults, 1);
+		cr_assert_lt(create(&id, NULL, &err), 0);
+		unsetenv("UMBRA_TEST_FAULT");
+		usleep(600000); /* the second is a little behind */
+		cr_assert_eq(lab_suspended(0) + lab_suspended(1), i < 2 ? 2 - (int)i : 0, "%s",
+			     at[i]);
+		cr_assert_eq(create(&id, NULL, &err), 0, "%s", err.text);
+		cr_assert(nothing_held());
+		cr_assert_eq(lists(), 0);
+	}
 }
 
 /* As umbrad looks, four times a second. */
@@ -341,7 +328,7 @@ Test(hold, for_ten_seconds_at_most)
 		usleep(10000);
 	cr_assert_lt(umbra_now_us() - begun, 10000000);
 	cr_assert(lab_works(0) && lab_works(1));
-	cr_assert(has_ended(pid, 3000));
+	cr_assert(child_has_ended(pid, 3000));
 }
 
 static void be_late_at(const char *point)

@@ -40,6 +40,9 @@ void dm_lab_writer_stop(pid_t writer);
 /* Is nothing suspended but walls and what is named in spared (may be NULL)? */
 bool dm_lab_flows(const char *spared);
 
+/* Can the filesystem on DIR/at be written and read, by then? */
+bool dm_lab_works(const char *at, int limit_ms);
+
 /* fork(), fn(arg) in the child, SIGKILL right after its n-th ioctl (from 1) on device-mapper or a
  * loop device. false: it had fewer, and did not fail. */
 bool dm_lab_kill_at(int n, int (*fn)(void *arg), void *arg);

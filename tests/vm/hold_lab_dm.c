@@ -76,22 +76,7 @@ bool lab_suspended(size_t i)
 
 bool lab_works(size_t i)
 {
-	pid_t pid = lab_fork();
-	int ms, status;
-
-	if (pid == 0)
-		_exit(lab_true("echo written >%s/test && sync %s/test && grep -q written "
-			       "%s/test",
-			       names[i] + strlen("lab-"), names[i] + strlen("lab-"),
-			       names[i] + strlen("lab-"))
-			      ? 0
-			      : 1);
-	for (ms = 0; ms < WORK_MS; ms += 10) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return status == 0;
-		usleep(10000);
-	}
-	return false;
+	return dm_lab_works(names[i] + strlen("lab-"), WORK_MS);
 }
 
 void lab_suspend(size_t i)
