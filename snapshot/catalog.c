@@ -110,7 +110,7 @@ static int open_db(struct umbra_catalog *c, enum umbra_catalog_mode mode, struct
 	/* Data from disk may be hostile: no triggers or views in it are trusted. */
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	return umbra_db_exec(c, "PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL", err,
+	return umbra_db_exec(c, "PRAGMA foreign_keys=ON; PRAGMA synchronous=EXTRA", err,
 			     "opening it");
 }
 

@@ -55,29 +55,6 @@ all_lost() {
 	umbra umount "$T/tree"
 }
 
-end_umbrad() {
-	local pid i
-	for pid in $(pgrep -x umbrad); do
-		kill "$pid"
-		for ((i = 0; i < 50; i++)); do
-			kill -0 "$pid" 2>/dev/null || break
-			sleep 0.1
-		done
-	done
-}
-
-# What a device-mapper device is gone with a restart of the machine.
-forget_devices() {
-	local i
-	for ((i = 0; i < 20; i++)); do
-		[ "$(dmsetup ls)" != "No devices found" ] || return 0
-		dmsetup remove_all
-		sleep 0.1
-	done
-	dmsetup ls
-	return 1
-}
-
 # A clean restart, as far as to the volume; umbra-activate.service has stopped after the umount.
 restart() {
 	umount "$T/vol"

@@ -15,14 +15,29 @@ volume_again() {
 
 # volume NAME DISK FSTYPE: such a device with a new filesystem, mounted at $T/NAME.
 volume() {
-	local name=$1 disk=$2 type=$3
-	volume_again "$name" "$disk"
-	case $type in
-	ext4) mkfs.ext4 -q -F "/dev/mapper/$name" ;;
-	xfs) mkfs.xfs -q -f "/dev/mapper/$name" ;;
+	volume_again "$1" "$2"
+	filesystem "$1" "$3"
+}
+
+# filesystem NAME FSTYPE: a new one on that device, mounted at $T/NAME.
+filesystem() {
+	case $2 in
+	ext4) mkfs.ext4 -q -F "/dev/mapper/$1" ;;
+	# Smaller than 300 MiB is for tests.
+	xfs) mkfs.xfs -q -f --unsupported "/dev/mapper/$1" ;;
 	esac
-	mkdir -p "$T/$name"
-	mount "/dev/mapper/$name" "$T/$name"
+	mkdir -p "$T/$1"
+	mount "/dev/mapper/$1" "$T/$1"
+}
+
+# slices DISK NAME=MEGABYTES…: linear devices, one behind the other on that disk.
+slices() {
+	local disk=$1 at=0 slice size
+	for slice in "${@:2}"; do
+		size=$((${slice#*=} * 2048))
+		dmsetup create "${slice%=*}" --table "0 $size linear $disk $at"
+		at=$((at + size))
+	done
 }
 
 # create ARG…: `umbra create` with a clock of ours, which is in a file because this may run in a
@@ -50,6 +65,29 @@ drop_volumes() {
 		umount -l "$dir" 2>/dev/null || true
 	done
 	dmsetup remove_all --force >/dev/null 2>&1 || true
+}
+
+end_umbrad() {
+	local pid i
+	for pid in $(pgrep -x umbrad); do
+		kill "$pid"
+		for ((i = 0; i < 50; i++)); do
+			kill -0 "$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+	done
+}
+
+# All device-mapper devices go, as with a restart of the machine.
+forget_devices() {
+	local i
+	for ((i = 0; i < 20; i++)); do
+		[ "$(dmsetup ls)" != "No devices found" ] || return 0
+		dmsetup remove_all
+		sleep 0.1
+	done
+	dmsetup ls
+	return 1
 }
 
 # sums DIR: of every file in it, by name; umbra's own place is not shown in copies.
