@@ -4,6 +4,8 @@
 #
 #	steps_init LOGDIR
 #	step NAME COMMAND…	starts it when a processor is free
+#	steps_aside COMMAND…	starts it at once; it runs steps, with steps_run, that mostly wait
+#	steps_run NAME COMMAND…	runs it, and returns when it has ended
 #	steps_wait		until all have ended
 #	steps_end		prints what was skipped and the totals; status 1 when one failed
 
@@ -12,7 +14,7 @@ steps_init() {
 	rm -rf "$STEPS_LOGS"
 	mkdir -p "$STEPS_LOGS"
 	STEPS_AT_ONCE=$(nproc)
-	STEPS_RUNNING=0
+	declare -gA STEPS_RUNNING=()
 	STEPS_BEGUN=$SECONDS
 	trap 'trap - INT TERM; kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM
 }
@@ -64,17 +66,20 @@ steps_run() {
 }
 
 step() {
-	if [ "$STEPS_RUNNING" -ge "$STEPS_AT_ONCE" ]; then
-		wait -n || true
-		STEPS_RUNNING=$((STEPS_RUNNING - 1))
+	local ended
+	if [ "${#STEPS_RUNNING[@]}" -ge "$STEPS_AT_ONCE" ]; then
+		wait -n -p ended "${!STEPS_RUNNING[@]}" || true
+		unset "STEPS_RUNNING[$ended]"
 	fi
 	steps_run "$@" &
-	STEPS_RUNNING=$((STEPS_RUNNING + 1))
+	STEPS_RUNNING[$!]=1
 }
+
+steps_aside() { "$@" & }
 
 steps_wait() {
 	wait
-	STEPS_RUNNING=0
+	STEPS_RUNNING=()
 }
 
 steps_end() {

@@ -32,10 +32,13 @@ links() {
 	done | sort
 }
 
+# udev hears of a new filesystem when who wrote it closes the device, and a settle may be earlier.
+has_uuid() { [[ $(links "$1") == */by-uuid/* ]]; }
+
 copied_and_deleted() {
 	local device=$1 before scanned
+	eventually has_uuid "$device"
 	before=$(links "$device")
-	[[ $before == */by-uuid/* ]]
 	umbra create "$T/vol"
 	umbra create "$T/vol"
 	diff <(links "$device") <(echo "$before")
