@@ -146,6 +146,20 @@ static int reserve_closing(struct umbra_tree *tree)
 	return 0;
 }
 
+/* A set of which nothing can be read any more is not shown. */
+static void leave_out_lost(struct umbra_set_list *list)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < list->n; i++) {
+		if (umbra_set_is_lost(list->sets[i]))
+			umbra_set_free(list->sets[i]);
+		else
+			list->sets[n++] = list->sets[i];
+	}
+	list->n = n;
+}
+
 int umbra_tree_update(struct umbra_tree *tree, umbra_notify_fn notify, void *arg, int timeout_ms,
 		      struct umbra_error *err)
 {
@@ -162,6 +176,7 @@ int umbra_tree_update(struct umbra_tree *tree, umbra_notify_fn notify, void *arg
 	if (r == 0)
 		r = umbra_engine_sets(e, tree->layout.sets ? UMBRA_LOAD_BRIEF : UMBRA_LOAD_FULL,
 				      &list, err);
+	leave_out_lost(&list);
 	if (r == 0)
 		r = umbra_layout_update(&tree->layout, &list, load_one, e, &changes, err);
 	if (r < 0)

@@ -59,14 +59,18 @@ static int put_set_head(json_t *obj, const struct umbra_set *set)
 json_t *umbra_set_public(const struct umbra_set *set, bool brief)
 {
 	_cleanup_json_ json_t *obj = json_object();
-	json_t *volumes = json_array();
+	json_t *volumes = json_array(), *one;
 	size_t i;
 
 	if (!obj || json_object_set_new(obj, "volumes", volumes) < 0 || put_set_head(obj, set) < 0)
 		return NULL;
-	for (i = 0; i < set->n_shadows; i++)
-		if (json_array_append_new(volumes, shadow_public(set->shadows[i], brief)) < 0)
+	for (i = 0; i < set->n_shadows; i++) {
+		one = shadow_public(set->shadows[i], brief);
+		if (json_array_append_new(volumes, one) < 0 ||
+		    (set->shadows[i]->lost &&
+		     umbra_doc_set_string(one, "lost", set->shadows[i]->lost) < 0))
 			return NULL;
+	}
 	if (json_object_set_new(obj, "writers", json_array()) < 0)
 		return NULL;
 	if (!brief && json_object_set_new(obj, "steps", steps_array(set)) < 0)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "snapshot/losses.h"
 #include "snapshot/provider.h"
 #include "snapshot/sys/frozen.h"
 
@@ -287,6 +288,11 @@ int umbra_engine_sets(struct umbra_engine *e, enum umbra_load how, struct umbra_
 			umbra_set_free(list.sets[i]);
 	}
 	list.n = n;
+	r = umbra_losses_show(e->state_fd, list.sets, n, err);
+	if (r < 0) {
+		umbra_set_list_finish(&list);
+		return r;
+	}
 	*out = list;
 	return 0;
 }
@@ -368,12 +374,19 @@ int umbra_engine_find_set(struct umbra_engine *e, const char *name, struct umbra
 			  struct umbra_error *err)
 {
 	_cleanup_set_list_ struct umbra_set_list list = {0};
+	_cleanup_set_ struct umbra_set *set = NULL;
 	const struct umbra_set *found;
 	int r = umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &list, err);
 
 	if (r == 0)
 		r = umbra_set_list_find(&list, name, &found, err);
-	return r < 0 ? r : umbra_catalog_load_one(e->catalog, found->id.s, out, err);
+	if (r == 0)
+		r = umbra_catalog_load_one(e->catalog, found->id.s, &set, err);
+	if (r == 0)
+		r = umbra_losses_show(e->state_fd, &set, 1, err);
+	if (r == 0)
+		*out = TAKE_PTR(set);
+	return r;
 }
 
 int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *shadow,

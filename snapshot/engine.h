@@ -10,6 +10,7 @@
  * STATE/reserve		reserve.h
  * STATE/copies/		what provider copy keeps
  * STATE/forgotten/		forgotten.h
+ * STATE/lost/			losses.h
  * STATE/mounts/		sockets of mounted trees (mounts.h)
  */
 #pragma once

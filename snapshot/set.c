@@ -122,6 +122,7 @@ struct umbra_shadow *umbra_shadow_free(struct umbra_shadow *shadow)
 	free(shadow->path);
 	free(shadow->provider);
 	free(shadow->volume);
+	free(shadow->lost);
 	json_decref(shadow->data);
 	json_decref(shadow->notes);
 	free(shadow);
@@ -169,6 +170,16 @@ struct umbra_shadow *umbra_set_covering(const struct umbra_set *set, const char 
 		    (!best || strlen(set->shadows[i]->path) > strlen(best->path)))
 			best = set->shadows[i];
 	return best;
+}
+
+bool umbra_set_is_lost(const struct umbra_set *set)
+{
+	size_t i;
+
+	for (i = 0; i < set->n_shadows; i++)
+		if (!set->shadows[i]->lost)
+			return false;
+	return set->n_shadows > 0;
 }
 
 int umbra_shadow_note(struct umbra_shadow *shadow, const char *kind, const char *path,

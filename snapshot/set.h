@@ -61,6 +61,7 @@ struct umbra_shadow {
 	json_t *notes; /* array of {"kind","path"[,"text"]}: what is not as in the origin; never
 			  NULL */
 	bool brief;    /* loaded without data, notes and above */
+	char *lost; /* why it cannot be read any more (losses.h); NULL: it can, as far as known */
 };
 
 struct umbra_step {
@@ -111,6 +112,9 @@ int umbra_set_add_step(struct umbra_set *set, const char *name, int64_t us);
 /* The set's member that holds path: the one with the longest volume path at or above it, or NULL.
  */
 struct umbra_shadow *umbra_set_covering(const struct umbra_set *set, const char *path);
+
+/* Are all its copies lost? */
+bool umbra_set_is_lost(const struct umbra_set *set);
 
 /* Adds a note; after UMBRA_NOTES_MAX only counts. 0 or -ENOMEM. text may be NULL. */
 int umbra_shadow_note(struct umbra_shadow *shadow, const char *kind, const char *path,

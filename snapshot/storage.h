@@ -14,11 +14,26 @@
 #include "common/id.h"
 #include "snapshot/volume.h"
 
+struct umbra_shadow;
+
 struct umbra_storage_request {
 	const struct umbra_volume *volume;
 	const char *place; /* add: a file or block device, absolute; NULL: within the volume */
 	uint64_t size;     /* bytes; 0: as much as the provider thinks fit */
 	bool force;        /* also where data or copies would be lost */
+};
+
+/* What became of a shadow copy that nobody deleted. */
+enum umbra_fate_kind {
+	UMBRA_FATE_UNKNOWN, /* cannot be told now */
+	UMBRA_FATE_KEPT,
+	UMBRA_FATE_LOST, /* it cannot be read any more, or its volume is not there */
+	UMBRA_FATE_GONE, /* it was given up, and nothing is left of it */
+};
+struct umbra_fate {
+	const struct umbra_shadow *shadow; /* brief */
+	enum umbra_fate_kind kind;
+	char *why; /* LOST, GONE: to be freed */
 };
 
 /* A shadow copy that had to be given up. */
@@ -28,13 +43,15 @@ struct umbra_storage_watch {
 	int state_fd;
 	const char *state_dir;
 	umbra_storage_lost_fn lost;
-	void (*step)(void *arg); /* look_after is at work, and not stuck */
+	void (*changed)(void *arg); /* fates() may have another answer than before; may be NULL */
+	void (*step)(void *arg);    /* look_after is at work, and not stuck */
 	void *arg;
 };
 
 /*
  * Reports are objects {"volume","place","kind":"inside"|"file"|"device","size","used","copies",
- * "state":"active"|"idle"|"lost"[,"why"]}; sizes in bytes; "used" includes what belongs to no copy
+ * "lost","state":"active"|"idle"|"missing"|"lost"[,"why"]}; sizes in bytes; "lost": how many copies
+ * are; missing: the volume is not there; "used" includes what belongs to no copy
  * any more and has not been given back yet.
  */
 struct umbra_storage_ops {
@@ -47,6 +64,13 @@ struct umbra_storage_ops {
 	/* The area and what is in it; -EBUSY while there are copies, unless forced. */
 	int (*remove)(int state_fd, const char *state_dir,
 		      const struct umbra_storage_request *request, struct umbra_error *err);
+
+	/* An area that is out of reach, with its volume or without, by its id: as if it had never
+	 * been. -EEXIST: it can be reached; -ENOENT: there is none. May be NULL. */
+	int (*give_up)(int state_fd, const struct umbra_id *area, struct umbra_error *err);
+
+	/* Of n copies, sorted by volume. Negative: some could not be told, and may be soon. */
+	int (*fates)(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_error *err);
 
 	/*
 	 * Looks after all areas once: grants space, gives up the oldest copies where it runs out,

@@ -42,7 +42,8 @@ static void usage(struct umbra_engine *e, const struct umbra_shadow *shadow, cha
 	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
 	int64_t bytes = -1;
 
-	if (!p || umbra_provider_usage(p, umbra_engine_state_fd(e), shadow, &bytes, NULL) < 0 ||
+	if (!p || shadow->lost ||
+	    umbra_provider_usage(p, umbra_engine_state_fd(e), shadow, &bytes, NULL) < 0 ||
 	    bytes < 0)
 		snprintf(out, size, "-");
 	else
@@ -57,8 +58,9 @@ static void volume_row(struct umbra_table *table, struct umbra_engine *e,
 	snprintf(begin, sizeof(begin), "%lld", (long long)s->begin_us);
 	snprintf(span, sizeof(span), "%lld", (long long)(s->end_us - s->begin_us));
 	usage(e, s, frees, sizeof(frees));
-	umbra_table_row(table, (const char *[]){s->path, s->provider, umbra_label_name(s->label),
-						begin, span, frees, s->id.s});
+	umbra_table_row(table, (const char *[]){s->path, s->provider,
+						s->lost ? "lost" : umbra_label_name(s->label),
+						begin, span, frees, s->lost, s->id.s});
 }
 
 static int volumes(struct umbra_engine *e, const struct umbra_set *set, struct umbra_error *err)
@@ -70,6 +72,7 @@ static int volumes(struct umbra_engine *e, const struct umbra_set *set, struct u
 		{.title = "INSTANT µs", .right = true},
 		{.title = "SPAN µs", .right = true},
 		{.title = "FREES", .right = true},
+		{.title = "WHY LOST", .optional = true},
 		{.title = "SHADOW COPY"},
 	};
 	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
@@ -162,7 +165,9 @@ const struct umbra_command umbra_command_show = {
 	.summary = "Show all that is recorded about one shadow copy set",
 	.help = "Volumes and their instants (microseconds after the set began), the steps of the\n"
 		"creation, and notes: what is not in the copies as it was in the origin.\n"
-		"FREES is what deleting that copy alone would free; - is not known.",
+		"FREES is what deleting that copy alone would free; - is not known. WHY LOST: that "
+		"copy\n"
+		"cannot be read any more; 'umbra delete' removes its set.",
 	.min_words = 1,
 	.max_words = 1,
 	.word = UMBRA_WORD_SET,

@@ -2,10 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/observe.h"
 #include "cli/output.h"
+#include "common/log.h"
 #include "common/text.h"
 
 static const struct umbra_option options[] = {
@@ -68,7 +70,7 @@ static void print_area(struct umbra_table *table, const json_t *area)
 						umbra_doc_string(area, "why")});
 }
 
-static int report(const struct umbra_cli *cli, json_t *areas, struct umbra_error *err)
+static int report(const struct umbra_cli *cli, json_t *areas, bool is_list, struct umbra_error *err)
 {
 	static const struct umbra_column columns[] = {{.title = "VOLUME"},
 						      {.title = "DIFF AREA"},
@@ -83,6 +85,12 @@ static int report(const struct umbra_cli *cli, json_t *areas, struct umbra_error
 
 	if (cli->json)
 		return umbra_output_json(json_pack("{s:O}", "areas", areas), err);
+	if (is_list && json_array_size(areas) == 0 && geteuid() != 0)
+		umbra_log_info("diff areas belong to root, who alone can see them");
+	else if (is_list && json_array_size(areas) == 0)
+		umbra_log_info(
+			"there are no diff areas yet (the first block copy of a volume makes "
+			"one; so does 'umbra storage add PATH')");
 	table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
 	json_array_foreach (areas, i, area)
 		print_area(table, area);
@@ -136,7 +144,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r < 0)
 		return r;
 	umbra_terminal_warnings(TAKE_PTR(warnings));
-	return report(cli, areas, err);
+	return report(cli, areas, strcmp(verb, "list") == 0, err);
 }
 
 const struct umbra_command umbra_command_storage = {

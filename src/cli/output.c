@@ -23,6 +23,7 @@ int umbra_output_json(json_t *doc, struct umbra_error *err)
 struct umbra_table {
 	const struct umbra_column *columns; /* borrowed, as titles are */
 	size_t *widths;
+	bool *filled; /* some row has something in that column */
 	size_t n_columns;
 	char **cells; /* row after row; NULL: empty */
 	size_t rows, room;
@@ -39,6 +40,7 @@ struct umbra_table *umbra_table_free(struct umbra_table *t)
 		free(t->cells[i]);
 	free(t->cells);
 	free(t->widths);
+	free(t->filled);
 	free(t);
 	return NULL;
 }
@@ -76,7 +78,8 @@ struct umbra_table *umbra_table_new(const struct umbra_column *columns, size_t n
 	t->columns = columns;
 	t->n_columns = n;
 	t->widths = calloc(n, sizeof(*t->widths));
-	if (!t->widths)
+	t->filled = calloc(n, sizeof(*t->filled));
+	if (!t->widths || !t->filled)
 		return umbra_table_free(t);
 	for (i = 0; i < n; i++)
 		t->widths[i] = text_width(columns[i].title);
@@ -119,6 +122,7 @@ void umbra_table_row(struct umbra_table *t, const char *const *cells)
 			t->incomplete = true;
 			return;
 		}
+		t->filled[i] = true;
 		width = text_width(row[i]);
 		if (width > t->widths[i])
 			t->widths[i] = width;
@@ -156,12 +160,17 @@ static void cut(char *s, size_t max)
 	}
 }
 
+static bool is_left_out(const struct umbra_table *t, size_t column)
+{
+	return t->columns[column].optional && !t->filled[column];
+}
+
 static void cut_last(struct umbra_table *t, FILE *f)
 {
-	size_t last = t->n_columns - 1, have = terminal_width(f), used = last, i;
+	size_t last = t->n_columns - 1, have = terminal_width(f), used = 0, i;
 
 	for (i = 0; i < last; i++)
-		used += t->widths[i];
+		used += is_left_out(t, i) ? 0 : t->widths[i] + 1;
 	if (!t->columns[last].last_cut || have == 0 || used + t->widths[last] <= have)
 		return;
 	/* Where even the title does not fit the terminal may wrap all it likes. */
@@ -186,6 +195,8 @@ static void print_row(const struct umbra_table *t, FILE *f, char *const *cells)
 	const char *text;
 
 	for (i = 0; i < t->n_columns; i++) {
+		if (is_left_out(t, i))
+			continue;
 		text = cells ? cells[i] : t->columns[i].title;
 		pad = t->widths[i] - (text ? text_width(text) : 0);
 		if (text && *text) {

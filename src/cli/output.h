@@ -16,6 +16,7 @@ struct umbra_column {
 	const char *title;
 	bool right;    /* numbers */
 	bool last_cut; /* may be cut to the terminal's width */
+	bool optional; /* left out when no row has anything in it; not the last one */
 };
 
 /* Where memory is short printing fails; nothing before has to be looked at (t may be NULL). */

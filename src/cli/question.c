@@ -22,7 +22,8 @@ static int show_sets(const struct umbra_doomed *d, struct umbra_error *err)
 		if (all || i < SHOWN_ENDS || i >= d->n - SHOWN_ENDS)
 			umbra_set_table_add(table, d->sets[i]);
 		else if (i == SHOWN_ENDS)
-			umbra_table_row(table, (const char *[]){more, NULL, NULL, NULL, NULL});
+			umbra_table_row(table,
+					(const char *[]){more, NULL, NULL, NULL, NULL, NULL});
 	}
 	return umbra_table_print_to(table, stderr, err);
 }

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,4 +112,27 @@ void umbra_log(enum umbra_log_level level, const char *fmt, ...)
 	if (!never_waits || has_room(STDERR_FILENO))
 		fprintf(stderr, "%s: %s%s\n", name, words[level], text);
 	errno = saved;
+}
+
+void umbra_log_once(const char *fmt, ...)
+{
+	static uint32_t
+		said[64]; /* sums of lines; when there are more, the oldest may come again */
+	static atomic_uint n;
+	char text[4096];
+	const char *c;
+	uint32_t sum = 2166136261U; /* FNV-1a */
+	va_list ap;
+	size_t i;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	for (c = text; *c; c++)
+		sum = (sum ^ (unsigned char)*c) * 16777619U;
+	for (i = 0; i < UMBRA_ARRAY_SIZE(said) && i < n; i++)
+		if (said[i] == sum)
+			return;
+	said[n++ % UMBRA_ARRAY_SIZE(said)] = sum;
+	umbra_log_warning("%s", text);
 }

@@ -20,6 +20,9 @@ void umbra_log_never_wait(void);
 void umbra_log(enum umbra_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The same as a warning, but what this process has said so already is not said again. */
+void umbra_log_once(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 #define umbra_log_error(...)   umbra_log(UMBRA_LOG_ERROR, __VA_ARGS__)
 #define umbra_log_warning(...) umbra_log(UMBRA_LOG_WARNING, __VA_ARGS__)
 #define umbra_log_info(...)    umbra_log(UMBRA_LOG_INFO, __VA_ARGS__)

@@ -6,6 +6,7 @@
 #include "coordinator/report.h"
 #include "coordinator/revert.h"
 #include "snapshot/forgotten.h"
+#include "snapshot/losses.h"
 
 static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
 			const struct umbra_shadow *shadow, json_t *problems,
@@ -36,6 +37,11 @@ static int look_at_copy(const struct unknown *u, const struct umbra_found *found
 		return umbra_report(u->problems,
 				    "'%s' holds a shadow copy of a set that was forgotten while it "
 				    "was out of reach: 'umbra check --rebuild' removes it",
+				    found->where);
+	if (found->lost)
+		return umbra_report(u->problems,
+				    "'%s' holds a lost shadow copy that the catalog does not know: "
+				    "'umbra check --rebuild' takes it in, to be deleted",
 				    found->where);
 	return umbra_report(u->problems,
 			    "'%s' holds a shadow copy that the catalog does not know: 'umbra check "
@@ -68,6 +74,8 @@ static int look(void *arg, const struct umbra_found *found)
 			return 0;
 		break;
 	case UMBRA_FOUND_STRANGE:
+		if (set && found->lost)
+			return 0; /* said of its set */
 		break;
 	}
 	return umbra_report(u->problems, "'%s' is left alone: %s", found->where, found->why);
@@ -92,6 +100,22 @@ static int scan_all(struct umbra_session *s, umbra_scan_fn fn, void *arg, json_t
 	return r < 0 ? umbra_oom(err) : 0;
 }
 
+/* What was given up is as good as deleted; the rest of what was lost is named when it is opened. */
+static int find_losses(struct umbra_session *s, json_t *problems, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *gone = json_array();
+	struct umbra_error why = {0};
+	bool changed;
+	int r;
+
+	if (!gone)
+		return umbra_oom(err);
+	r = umbra_losses_ask(s->engine, &changed, gone, &why);
+	if (r < 0)
+		r = umbra_report(problems, "%s", why.text);
+	return r < 0 ? r : umbra_mark_gone(s, gone, err);
+}
+
 int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, size_t *sets,
 		struct umbra_error *err)
 {
@@ -103,6 +127,8 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 
 	s->phase = "checking";
 	r = umbra_catalog_verify(catalog, err);
+	if (r == 0)
+		r = find_losses(s, problems, err);
 	if (r == 0)
 		r = umbra_reconcile(s, repaired, err);
 	umbra_session_announce(

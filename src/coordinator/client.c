@@ -400,7 +400,10 @@ int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_st
 			    (json_int_t)asked->size, "force", asked->force);
 	if (!message)
 		return umbra_oom(err);
-	r = put_absolute(message, "path", asked->path, err);
+	if (asked->path && umbra_id_valid(asked->path))
+		r = umbra_doc_set_string(message, "area", asked->path) < 0 ? umbra_oom(err) : 0;
+	else
+		r = put_absolute(message, "path", asked->path, err);
 	if (r == 0)
 		r = put_absolute(message, "place", asked->place, err);
 	if (r == 0)

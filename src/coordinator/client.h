@@ -92,7 +92,7 @@ int umbra_coordinator_activate(struct umbra_coordinator *c, bool early,
 /* Diff areas. path and place as the person wrote them. */
 struct umbra_storage_call {
 	const char *verb;  /* "list", "add" or "remove" */
-	const char *path;  /* on the volume; NULL: all (list) */
+	const char *path;  /* on the volume; NULL: all (list); remove: or an area's id */
 	const char *place; /* add: file or block device; NULL: in the volume */
 	uint64_t size;     /* bytes; 0: the default */
 	bool force;

@@ -11,6 +11,7 @@
 #include "coordinator/reconcile.h"
 #include "coordinator/report.h"
 #include "snapshot/forgotten.h"
+#include "snapshot/losses.h"
 
 #define WORK_DIR "rebuild"
 #define JOURNAL  UMBRA_CATALOG_NAME "-journal"
@@ -105,6 +106,7 @@ static int remove_one(struct umbra_session *s, const struct umbra_rubbish *one,
 	if (r == 0) {
 		umbra_fault("rebuild.removed"); /* too late to fail */
 		umbra_forgotten_drop(state_fd, one->id.s);
+		umbra_losses_drop(state_fd, one->id.s);
 	}
 	return r;
 }

@@ -5,6 +5,7 @@
 
 #include "common/fault.h"
 #include "snapshot/forgotten.h"
+#include "snapshot/losses.h"
 #include "snapshot/reserve.h"
 
 static int no_provider(const struct umbra_shadow *shadow, struct umbra_error *err)
@@ -91,8 +92,10 @@ int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
 		r = abort_member(s, set, shadow, err);
 	else
 		r = p ? p->remove(state_fd, shadow, &s->watch, err) : no_provider(shadow, err);
-	if (r == 0)
+	if (r == 0) {
 		umbra_forgotten_drop(state_fd, shadow->id.s);
+		umbra_losses_drop(state_fd, shadow->id.s);
+	}
 	return r;
 }
 
@@ -111,6 +114,24 @@ int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struc
 					  set->shadows[i]->id.s, set->shadows[i]->path);
 	}
 	return umbra_drop_set(s, set, err);
+}
+
+int umbra_mark_gone(struct umbra_session *s, const json_t *ids, struct umbra_error *err)
+{
+	const json_t *id;
+	int r = 0;
+	size_t i;
+
+	json_array_foreach (ids, i, id) {
+		_cleanup_set_ struct umbra_set *set = NULL;
+
+		if (r == 0)
+			r = umbra_catalog_load_one(umbra_engine_catalog(s->engine),
+						   json_string_value(id), &set, err);
+		if (r == 0)
+			r = umbra_mark_deleting(s, set, err);
+	}
+	return r;
 }
 
 bool umbra_is_gone(int r)

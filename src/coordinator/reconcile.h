@@ -20,6 +20,9 @@ int umbra_undo_set(struct umbra_session *s, const struct umbra_set *set,
 int umbra_mark_deleting(struct umbra_session *s, const struct umbra_set *set,
 			struct umbra_error *err);
 
+/* The same with sets of which nothing is left; ids: an array. */
+int umbra_mark_gone(struct umbra_session *s, const json_t *ids, struct umbra_error *err);
+
 /* What there is of a member of a set that is PREPARING (abort()) or is to be deleted (remove()). */
 int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
 		       struct umbra_shadow *shadow, struct umbra_error *err);

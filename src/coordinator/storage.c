@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#include "common/log.h"
+#include "coordinator/reconcile.h"
+#include "snapshot/losses.h"
 
 /* What a request works on. */
 struct work {
@@ -55,6 +56,42 @@ static int remove_area(struct work *w, struct umbra_error *err)
 {
 	return w->ops->remove(umbra_engine_state_fd(w->s->engine),
 			      umbra_engine_state_dir(w->s->engine), &w->request, err);
+}
+
+/* Whoever lists sets is told at once what became of its copies. */
+static int tell(struct umbra_session *s, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *gone = json_array();
+	bool changed;
+	int r = gone ? umbra_losses_ask(s->engine, &changed, gone, err) : umbra_oom(err);
+
+	if (r == 0)
+		r = umbra_mark_gone(s, gone, err);
+	return r < 0 ? r : umbra_reconcile(s, NULL, err);
+}
+
+static int give_up_area(struct umbra_session *s, const char *area, bool force,
+			struct umbra_error *err)
+{
+	const struct umbra_provider *const *p;
+	struct umbra_id id;
+	int r = -ENOENT;
+	size_t n, i;
+
+	if (!umbra_id_valid(area))
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "the request has no valid 'area'");
+	if (!force)
+		return umbra_fail(
+			err, UMBRA_E_BUSY, EBUSY,
+			"diff area %s may be there again, with its shadow copies, when its "
+			"volume is: --force gives them up for good",
+			area);
+	memcpy(id.s, area, sizeof(id.s));
+	p = umbra_providers(&n);
+	for (i = 0; r == -ENOENT && i < n; i++)
+		if (p[i]->storage && p[i]->storage->give_up)
+			r = p[i]->storage->give_up(umbra_engine_state_fd(s->engine), &id, err);
+	return r < 0 ? r : tell(s, err);
 }
 
 static const struct {
@@ -109,6 +146,7 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 	struct work w = {.s = s, .areas = areas};
 	_cleanup_volume_ struct umbra_volume *volume = NULL;
 	_cleanup_free_ char *path = NULL, *place = NULL;
+	const char *area = umbra_doc_string(request, "area");
 	int64_t size = umbra_doc_int(request, "size", 0);
 	size_t verb = verb_of(request);
 	int r;
@@ -118,6 +156,8 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "the request has no valid 'verb', "
 				  "'place' and 'size'");
+	if (area && verbs[verb].run == remove_area)
+		return give_up_area(s, area, umbra_doc_bool(request, "force", false), err);
 	r = umbra_doc_get_path(request, "path", &path);
 	if (r < 0 && (r != -ENOENT || verbs[verb].changes))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "the request has no valid 'path'");

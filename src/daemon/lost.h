@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Shadow copies that had to be given up: their sets go from the catalog as soon as nobody else is
- * at it. A child does that, so that this process never waits for a disk. A set of which another
- * volume's copy is left stays; the lost one says so when it is opened.
+ * Shadow copies that are lost, or had to be given up: what became of them is noted for those who
+ * list sets (snapshot/losses.h), and a set of which nothing is left goes from the catalog. A child
+ * asks the providers and does that, so that this process never waits for a disk. Nothing of it has
+ * to be remembered: the providers know, and are asked by every umbrad that begins.
  */
 #pragma once
 
-#include <stddef.h>
+#include <stdbool.h>
 
 #include "common/error.h"
-#include "common/id.h"
 
 struct umbra_lost;
 
 struct umbra_lost *umbra_lost_new(const char *state_dir);
 struct umbra_lost *umbra_lost_free(struct umbra_lost *l);
 
-/* Remembers one. */
-void umbra_lost_add(struct umbra_lost *l, const struct umbra_id *shadow, const char *why);
+/* There may be something to find out. */
+void umbra_lost_notice(struct umbra_lost *l);
 
-/* To be called now and then: sees to it that what can be deleted is, and tries again what cannot.
- * Returns how many are left. */
-size_t umbra_lost_settle(struct umbra_lost *l);
+/* To be called now and then: starts the child, and another one when that could not do all. Is there
+ * still something to do? */
+bool umbra_lost_settle(struct umbra_lost *l);

@@ -40,7 +40,15 @@ static void on_lost(void *arg, const struct umbra_id *shadow, const char *why)
 {
 	struct daemon *d = arg;
 
-	umbra_lost_add(d->lost, shadow, why);
+	umbra_log_warning("shadow copy %s is gone: %s", shadow->s, why);
+	umbra_lost_notice(d->lost);
+}
+
+static void on_changed(void *arg)
+{
+	struct daemon *d = arg;
+
+	umbra_lost_notice(d->lost);
 }
 
 static void on_step(void *arg)
@@ -56,6 +64,7 @@ static int look(struct daemon *d)
 	struct umbra_storage_watch watch = {.state_fd = umbra_engine_state_fd(d->engine),
 					    .state_dir = umbra_engine_state_dir(d->engine),
 					    .lost = on_lost,
+					    .changed = on_changed,
 					    .step = on_step,
 					    .arg = d};
 	const struct umbra_provider *const *p;
@@ -139,7 +148,7 @@ static bool watch(struct daemon *d)
 		umbra_coordinator_release_leftovers(); /* of a holder and guards that are all gone
 							*/
 		ms = look(d);
-		if (umbra_lost_settle(d->lost) > 0 && (ms < 0 || ms > LOST_MS))
+		if (umbra_lost_settle(d->lost) && (ms < 0 || ms > LOST_MS))
 			ms = LOST_MS;
 		idle = ms < 0 ? idle + 1 : 0;
 		umbra_fault("umbrad.looked");

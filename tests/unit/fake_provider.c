@@ -166,6 +166,7 @@ static int wipe(int state_fd, const char *id, struct umbra_error *err)
 		return 0;
 	unlinkat(dir, UMBRA_RECORD_NAME, 0);
 	unlinkat(dir, "data", 0);
+	unlinkat(dir, "lost", 0);
 	return unlinkat(state_fd, path, AT_REMOVEDIR) < 0 ? umbra_fail_errno(err, errno, "rmdir")
 							  : 0;
 }
@@ -292,7 +293,29 @@ static int let_go(int limit_ms, struct umbra_error *err)
 	return 0;
 }
 
-static const struct umbra_storage_ops storage = {.look_after = look_after, .let_go = let_go};
+/* Its directory is gone, or has a file "lost" that says why. */
+static int fates(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		_cleanup_close_ int dir = open_copy(state_fd, fates[i].shadow->id.s);
+
+		fates[i].kind = UMBRA_FATE_KEPT;
+		if (dir < 0)
+			fates[i].kind = UMBRA_FATE_GONE;
+		else if (umbra_read_file(dir, "lost", 100, &fates[i].why, NULL) == 0)
+			fates[i].kind = UMBRA_FATE_LOST;
+		if (dir < 0)
+			fates[i].why = strdup("given up");
+	}
+	return faccessat(state_fd, "unsure", F_OK, 0) == 0
+		       ? umbra_fail(err, UMBRA_E_BUSY, EBUSY, "told to be unsure")
+		       : 0;
+}
+
+static const struct umbra_storage_ops storage = {
+	.look_after = look_after, .let_go = let_go, .fates = fates};
 
 const struct umbra_provider *const *umbra_providers(size_t *n)
 {

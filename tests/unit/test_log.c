@@ -95,3 +95,18 @@ Test(log, stderr_is_not_waited_for_where_it_must_not)
 		umbra_log_warning("it is %d o'clock", i);
 	close(ends[0]);
 }
+
+/* What every copy of a volume would say again is said once. */
+Test(log, what_was_said_once_is_not_said_again)
+{
+	int fd = listen_at("log");
+
+	umbra_log_init("umbrad", UMBRA_LOG_INFO);
+	umbra_log_to_syslog();
+	umbra_log_once("volume %d is not there", 1);
+	umbra_log_once("volume %d is not there", 1);
+	umbra_log_once("volume %d is not there", 2);
+	expect(fd, "volume 1 is not there");
+	expect(fd, "volume 2 is not there");
+	close(fd);
+}

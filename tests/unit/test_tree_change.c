@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Sets that come and go while the tree is used. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -54,6 +55,34 @@ Test(tree_change, a_new_set_is_seen_and_told)
 	cr_expect_eq(fake_tree_walk(tree, S2 "/b", &e), 0);
 	cr_expect_eq(fake_tree_walk(tree, "by-volume/b/" S2, &e), 0);
 	cr_expect_str_empty(update(tree).text);
+}
+
+static void note_lost(const struct umbra_set *set, size_t member)
+{
+	_cleanup_free_ char *path =
+		umbra_asprintf("%s/lost/%s", fake_tree_state(), set->shadows[member]->id.s);
+	_cleanup_close_ int fd = -1;
+
+	*strrchr(path, '/') = '\0';
+	umbra_mkdir_all(path, 0700);
+	path[strlen(path)] = '/';
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_eq(umbra_write_all(fd, "a test", 6), 0);
+}
+
+Test(tree_change, a_set_goes_when_all_its_copies_are_lost)
+{
+	struct umbra_set *set = fake_tree_set(T1, "/a", "/b", NULL);
+	_cleanup_tree_ struct umbra_tree *tree = fake_tree_new(false, 0);
+	struct umbra_entry e;
+
+	note_lost(set, 0);
+	update(tree);
+	cr_expect_eq(fake_tree_walk(tree, S1 "/b", &e), 0);
+	note_lost(set, 1);
+	update(tree);
+	cr_expect_eq(fake_tree_walk(tree, S1, &e), -ENOENT);
+	cr_expect_eq(fake_tree_walk(tree, "by-volume/b/" S1, &e), -ENOENT);
 }
 
 Test(tree_change, a_deleted_set_is_gone_with_all_descriptors)

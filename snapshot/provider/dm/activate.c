@@ -3,6 +3,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/stamp.h"
 
 /* The kernel believes what it finds in a store. */
@@ -86,13 +87,13 @@ struct activation {
 
 static void tell_lost(const struct umbra_protected *p, const struct umbra_storage_watch *watch)
 {
+	const struct umbra_pool_copy *copy = p->pool->copies;
+	char why[UMBRA_ERROR_MAX];
 	uint32_t i;
 
-	for (i = 0; i < p->pool->n_copies; i++)
-		if (p->pool->copies[i].state == UMBRA_POOL_LOST)
-			watch->lost(watch->arg, &p->pool->copies[i].id,
-				    "its volume was, or may have been, written without umbra's "
-				    "layer, or its diff area failed");
+	for (i = 0; i < p->pool->n_copies; i++, copy++)
+		if (copy->state == UMBRA_POOL_LOST)
+			watch->lost(watch->arg, &copy->id, umbra_dm_lost_why(p, copy, why));
 }
 
 static int activate_one(const struct umbra_dm_state *s, void *arg)

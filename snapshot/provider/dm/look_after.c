@@ -47,6 +47,8 @@ struct known {
 	bool compacting;           /* there may be something to do */
 	uint64_t compacted;        /* umbra_compact_sign() of what there is nothing to do about */
 	char why[UMBRA_ERROR_MAX]; /* it could not be opened; "": it could */
+	uint32_t lost;             /* copies */
+	bool opened;               /* ever */
 	struct known *next;
 };
 
@@ -270,9 +272,28 @@ static int make_room(struct umbra_protected *p, struct look *look, struct umbra_
 	return r < 0 ? r : umbra_gauge_read(p, gauge, err);
 }
 
-static void remember(struct known *k, const struct umbra_protected *p,
-		     const struct umbra_gauge *gauge)
+static uint32_t count_lost(const struct umbra_pool *pool)
 {
+	uint32_t n = 0;
+
+	while (n < pool->n_copies && pool->copies[n].state == UMBRA_POOL_LOST)
+		n++;
+	return n;
+}
+
+static void tell_change(const struct look *look)
+{
+	if (look->watch->changed)
+		look->watch->changed(look->watch->arg);
+}
+
+static void remember(struct known *k, const struct umbra_protected *p,
+		     const struct umbra_gauge *gauge, const struct look *look)
+{
+	if (*k->why || (k->opened && k->lost != count_lost(p->pool)))
+		tell_change(look);
+	k->opened = true;
+	k->lost = count_lost(p->pool);
 	k->origin = p->layer.origin;
 	k->in = p->in;
 	k->at_us = k->seen_us = umbra_now_us();
@@ -327,15 +348,18 @@ static int look_at(struct umbra_protected *p, struct known *k, struct look *look
 			return r;
 		again(look, umbra_pool_unfinished(p->pool) ? CREATION_MS : SELDOM_MS);
 	}
-	remember(k, p, &gauge);
+	remember(k, p, &gauge, look);
 	return 0;
 }
 
 /* Said once, tried again and again. */
-static void remember_failure(struct known *k, const char *path, const char *why)
+static void remember_failure(struct known *k, const char *path, const char *why,
+			     const struct look *look)
 {
-	if (strcmp(k->why, why) != 0)
+	if (strcmp(k->why, why) != 0) {
 		umbra_log_error("looking after '%s': %s", path, why);
+		tell_change(look);
+	}
 	snprintf(k->why, sizeof(k->why), "%s", why);
 	k->at_us = umbra_now_us();
 }
@@ -359,7 +383,7 @@ static int look_one(const struct umbra_dm_state *s, void *arg)
 	if (r == -EBUSY)
 		k->at_us = 0;
 	else if (r < 0)
-		remember_failure(k, s->path, why.text);
+		remember_failure(k, s->path, why.text, look);
 	return 0;
 }
 

@@ -44,8 +44,20 @@ int umbra_dm_record_origin(struct umbra_member *m, const struct umbra_protected 
 int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *pool,
 			  const struct umbra_member *m, struct umbra_error *err);
 
+/* The same with a document of any length that fits; without a flush. */
+int umbra_dm_record_put(struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			const json_t *doc, struct umbra_error *err);
 int umbra_dm_record_read(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
 			 json_t **out, struct umbra_error *err);
+
+/* fate.c */
+/* Keeps, where the lost copies of the pool are, why they are, for those of which it is not known
+ * yet. Only to be told: a failure is none. */
+void umbra_dm_lost_note(struct umbra_protected *p, const char *why);
+/* Why a LOST copy is. Returns out. */
+const char *umbra_dm_lost_why(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			      char out[UMBRA_ERROR_MAX]);
+int umbra_dm_fates(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_error *err);
 
 /* revert.c */
 extern const struct umbra_revert_ops umbra_dm_revert_ops;

@@ -122,9 +122,11 @@ static int find_origin(const struct umbra_dm_state *s, dev_t *out, struct umbra_
 		*out = list.v[i].dev;
 		return 0;
 	}
-	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV,
-			  "the volume '%s' of diff area %s is not there: activate it first",
-			  s->name, s->area.s);
+	return umbra_fail(
+		err, UMBRA_E_NOT_FOUND, ENODEV,
+		"the volume '%s' of diff area %s is not there: activate it first (if it is "
+		"gone for good, 'umbra storage remove --force %s' gives up its copies)",
+		s->name, s->area.s, s->area.s);
 }
 
 struct umbra_protected *umbra_protected_close(struct umbra_protected *p)
@@ -439,6 +441,11 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 	return r;
 }
 
+bool umbra_protected_out_of_reach(int r)
+{
+	return r == -ENODEV || r == -ENOENT || r == -EBADMSG || r == -EUCLEAN;
+}
+
 int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 			      struct umbra_protected **out, struct umbra_error *err)
 {
@@ -498,8 +505,9 @@ int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
 	struct search search = {0};
 	int r = umbra_dm_info(umbra_dm_numbered(origin), &search.volume, err);
 
-	if (r == 0)
-		r = umbra_dm_state_each(state_fd, compare, &search, err);
+	if (r != 0)
+		return r == UMBRA_DM_NONE ? 0 : r; /* what is not device-mapper's has no area */
+	r = umbra_dm_state_each(state_fd, compare, &search, err);
 	if (r > 0)
 		*out = search.area;
 	return r;
@@ -532,7 +540,7 @@ static int each_one(const struct umbra_dm_state *s, void *arg)
 
 	if (umbra_protected_open_area(each->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
 				      &why) < 0) {
-		umbra_log_warning("%s", why.text);
+		umbra_log_once("%s", why.text);
 		return 0;
 	}
 	return each->fn(p, each->arg, each->err);

@@ -32,7 +32,8 @@ struct umbra_protected {
 	bool asleep;                /* there are copies, and their newest store is not live */
 	bool adrift; /* what lies at the area's place may be another's: changes of the pool stay in
 		      * memory */
-	int run_dir; /* /run/umbra/dm */
+	char why[UMBRA_ERROR_MAX]; /* adrift: why its copies are lost */
+	int run_dir;               /* /run/umbra/dm */
 	int lock_fd;
 };
 
@@ -55,6 +56,9 @@ int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
  * lock. */
 int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 			      struct umbra_protected **out, struct umbra_error *err);
+
+/* Is what opening failed with so until somebody does something about it: no volume, no area? */
+bool umbra_protected_out_of_reach(int r);
 
 /* A new diff area: writes an empty pool into it. Takes *area. */
 int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area **area,

@@ -44,6 +44,12 @@ static size_t dump(const struct umbra_member *m, char *out, size_t room)
 	return len;
 }
 
+static void seal_slot(char *slot, size_t len)
+{
+	umbra_put_le32(slot, (uint32_t)len);
+	umbra_put_le32(slot + 4, (uint32_t)crc32(0, (const Bytef *)slot + HEAD, (uInt)len));
+}
+
 int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *pool,
 			  const struct umbra_member *m, struct umbra_error *err)
 {
@@ -60,11 +66,27 @@ int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *po
 			"the record of shadow copy '%s' is too long (%zu bytes): a shorter "
 			"comment would help",
 			m->shadow->id.s, len);
-	umbra_put_le32(slot, (uint32_t)len);
-	umbra_put_le32(slot + 4, (uint32_t)crc32(0, (const Bytef *)slot + HEAD, (uInt)len));
+	seal_slot(slot, len);
 	r = umbra_area_write(p->area, umbra_pool_record_at(copy), slot, UMBRA_POOL_RECORD_SIZE,
 			     err);
 	return r < 0 ? r : umbra_area_flush(p->area, err);
+}
+
+int umbra_dm_record_put(struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			const json_t *doc, struct umbra_error *err)
+{
+	_cleanup_free_ char *slot = calloc(1, UMBRA_POOL_RECORD_SIZE);
+	size_t len = slot ? json_dumpb(doc, slot + HEAD, UMBRA_POOL_RECORD_SIZE - HEAD,
+				       JSON_COMPACT | JSON_SORT_KEYS)
+			  : 0;
+
+	if (len == 0)
+		return umbra_oom(err);
+	if (len > UMBRA_POOL_RECORD_SIZE - HEAD)
+		return umbra_fail_errno(err, E2BIG, "the record of shadow copy '%s'", copy->id.s);
+	seal_slot(slot, len);
+	return umbra_area_write(p->area, umbra_pool_record_at(copy), slot, UMBRA_POOL_RECORD_SIZE,
+				err);
 }
 
 int umbra_dm_record_read(const struct umbra_protected *p, const struct umbra_pool_copy *copy,

@@ -40,13 +40,9 @@ static int scan_copy(const struct umbra_protected *p, const struct umbra_pool_co
 		.kind = UMBRA_FOUND_COPY, .id = copy->id.s, .where = where, .why = why.text};
 	int r;
 
-	if (copy->state == UMBRA_POOL_LOST) {
-		found.kind = UMBRA_FOUND_STRANGE;
-		umbra_fail(&why, UMBRA_E_DAMAGED, EIO, "it is lost");
-		return s->fn(s->arg, &found);
-	}
-	if (copy->state != UMBRA_POOL_KEPT)
+	if (copy->state != UMBRA_POOL_KEPT && copy->state != UMBRA_POOL_LOST)
 		return 0;
+	found.lost = copy->state == UMBRA_POOL_LOST;
 	r = umbra_dm_record_read(p, copy, &record, &why);
 	if (r == 0)
 		r = judge(record, s, &found, &why);
@@ -57,7 +53,7 @@ static int scan_copy(const struct umbra_protected *p, const struct umbra_pool_co
 
 static int scan_area(struct umbra_protected *p, void *arg, struct umbra_error *err)
 {
-	_cleanup_free_ char *where = umbra_asprintf("diff area '%s'", umbra_area_place(p->area));
+	_cleanup_free_ char *where = umbra_asprintf("diff area %s", umbra_area_place(p->area));
 	uint32_t i;
 	int r = 0;
 

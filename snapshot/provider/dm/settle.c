@@ -8,7 +8,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
-#include "snapshot/provider/dm/protected.h"
+#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 
@@ -26,9 +26,12 @@ int umbra_protected_lose(struct umbra_protected *p, const char *why, struct umbr
 		r = umbra_pool_lose(next, NULL, err);
 	if (r == 0)
 		r = umbra_protected_write(p, &next, err);
-	if (r == 0 && !p->adrift) /* else it is found again the next time */
+	if (r < 0)
+		return r;
+	umbra_dm_lost_note(p, why);
+	if (!p->adrift) /* else it is found again the next time */
 		umbra_log_error("the shadow copies of '%s' are lost: %s", p->pool->volume, why);
-	return r;
+	return 0;
 }
 
 static int state_of(const struct umbra_protected *p, const struct umbra_pool_store *store,
@@ -61,6 +64,7 @@ static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *
 	_cleanup_exceptions_ struct umbra_exceptions exceptions = {0};
 	_cleanup_pool_ struct umbra_pool *next = NULL;
 	uint64_t used;
+	char why[UMBRA_ERROR_MAX] = "";
 	int r = umbra_store_device_remove(&p->kernel, number, err);
 
 	if (r == 0)
@@ -75,13 +79,17 @@ static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *
 		/* It has nothing to say any more, so nor have the copies that read it. */
 		uint32_t owner = umbra_pool_owner(next, umbra_pool_find_store(next, number));
 
-		umbra_log_error("%s: the copies that need it are lost",
-				err ? err->text : "damaged");
+		snprintf(why, sizeof(why), "%s", err ? err->text : "its diff area is damaged");
+		umbra_log_error("%s: the copies that need it are lost", why);
 		r = umbra_pool_lose(next, &next->copies[owner].id, err);
 	} else if (r == 0) {
 		r = umbra_pool_seal(next, number, used, err);
 	}
-	return r < 0 ? r : umbra_protected_write(p, &next, err);
+	if (r == 0)
+		r = umbra_protected_write(p, &next, err);
+	if (r == 0 && *why)
+		umbra_dm_lost_note(p, why);
+	return r;
 }
 
 static int seal_followed(struct umbra_protected *p, struct umbra_error *err)

@@ -89,13 +89,18 @@ int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struc
 
 /* --- reporting --- */
 
-static uint32_t visible(const struct umbra_pool *pool)
+static uint32_t count(const struct umbra_pool *pool, enum umbra_pool_state state)
 {
 	uint32_t i, n = 0;
 
 	for (i = 0; i < pool->n_copies; i++)
-		n += pool->copies[i].state == UMBRA_POOL_KEPT;
+		n += pool->copies[i].state == state;
 	return n;
+}
+
+static uint32_t visible(const struct umbra_pool *pool)
+{
+	return count(pool, UMBRA_POOL_KEPT);
 }
 
 static uint64_t used_segments(const struct umbra_protected *p)
@@ -106,22 +111,39 @@ static uint64_t used_segments(const struct umbra_protected *p)
 	return umbra_gauge_in_use(p, &gauge);
 }
 
+/* What there is to be said of an area that works, or "". */
+static const char *remark(const struct umbra_protected *p, char out[UMBRA_ERROR_MAX])
+{
+	uint32_t lost = count(p->pool, UMBRA_POOL_LOST);
+	char why[UMBRA_ERROR_MAX];
+	struct umbra_error err = {0};
+
+	*out = '\0';
+	if (umbra_protected_awake(p, &err) < 0)
+		snprintf(out, UMBRA_ERROR_MAX, "%s", err.text);
+	else if (lost > 0)
+		snprintf(out, UMBRA_ERROR_MAX, "%u %s lost: %s", lost,
+			 lost == 1 ? "copy is" : "copies are",
+			 umbra_dm_lost_why(p, &p->pool->copies[lost - 1], why));
+	return out;
+}
+
 static json_t *report(const struct umbra_protected *p, const char *path)
 {
 	const struct umbra_pool_geometry *g = &p->pool->geometry;
 	json_int_t segment = (json_int_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
 	json_int_t used = (json_int_t)used_segments(p);
 	uint32_t copies = visible(p->pool);
-	struct umbra_error why = {0};
+	uint32_t lost = count(p->pool, UMBRA_POOL_LOST);
+	char why[UMBRA_ERROR_MAX];
 	json_t *doc;
 
-	doc = json_pack("{s:s,s:I,s:I,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
+	doc = json_pack("{s:s,s:I,s:I,s:i,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
 			segment * g->segments, "used", segment * used, "copies", (int)copies,
-			"state", p->in && !p->asleep ? "active" : "idle");
+			"lost", (int)lost, "state", p->in && !p->asleep ? "active" : "idle");
 	if (!doc || umbra_doc_set_path(doc, "volume", path) < 0 ||
 	    umbra_doc_set_path(doc, "place", umbra_area_place(p->area)) < 0 ||
-	    (umbra_protected_awake(p, &why) < 0 &&
-	     json_object_update_new(doc, json_pack("{s:s}", "why", why.text)) < 0)) {
+	    (*remark(p, why) && json_object_update_new(doc, json_pack("{s:s}", "why", why)) < 0)) {
 		json_decref(doc);
 		return NULL;
 	}
@@ -131,8 +153,9 @@ static json_t *report(const struct umbra_protected *p, const char *path)
 /* One that cannot be opened is shown too, with the reason. */
 static json_t *report_failed(const struct umbra_dm_state *s, const struct umbra_error *why)
 {
-	json_t *doc = json_pack("{s:s,s:i,s:i,s:i,s:s,s:s}", "kind", "?", "size", 0, "used", 0,
-				"copies", 0, "state", "lost", "why", why->text);
+	json_t *doc = json_pack("{s:s,s:i,s:i,s:i,s:i,s:s,s:s}", "kind", "?", "size", 0, "used", 0,
+				"copies", 0, "lost", 0, "state",
+				why->errnum == ENODEV ? "missing" : "lost", "why", why->text);
 
 	if (!doc || umbra_doc_set_path(doc, "volume", s->path) < 0 ||
 	    umbra_doc_set_path(doc, "place", s->area.s) < 0) {
@@ -224,10 +247,32 @@ static int remove_area(int state_fd, const char *state_dir,
 	return r < 0 ? r : umbra_area_destroy(p->area, err);
 }
 
+static int give_up(int state_fd, const struct umbra_id *area, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	struct umbra_error why = {0};
+	int r = umbra_dm_state_read(state_fd, area->s, &s, err);
+
+	if (r < 0)
+		return r;
+	r = umbra_protected_open_area(state_fd, area->s, UMBRA_PROTECTED_WAIT_MS, &p, &why);
+	if (r == 0)
+		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+				  "diff area %s can be reached: 'umbra storage remove' wants the "
+				  "path of its volume, '%s'",
+				  area->s, s.path);
+	if (!umbra_protected_out_of_reach(r))
+		return umbra_fail(err, why.code, r, "%s", why.text);
+	return umbra_dm_state_remove(state_fd, area->s, err);
+}
+
 const struct umbra_storage_ops umbra_dm_storage = {
 	.list = list,
+	.fates = umbra_dm_fates,
 	.add = add,
 	.remove = remove_area,
+	.give_up = give_up,
 	.look_after = umbra_dm_look_after,
 	.let_go = umbra_walls_let_go,
 	.activate = umbra_dm_activate,

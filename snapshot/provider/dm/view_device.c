@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/view_plan.h"
 #include "snapshot/sys/scratch.h"
 
@@ -134,15 +135,15 @@ static int find_copy(const struct umbra_protected *p, const struct umbra_id *id,
 		     struct umbra_error *err)
 {
 	uint32_t i = umbra_pool_find(p->pool, id);
+	char why[UMBRA_ERROR_MAX];
 
 	if (i == p->pool->n_copies)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "shadow copy '%s' is not in the diff area any more", id->s);
 	if (p->pool->copies[i].state == UMBRA_POOL_LOST)
 		return umbra_fail(err, UMBRA_E_DAMAGED, EIO,
-				  "shadow copy '%s' is lost: its diff area was full, or the volume "
-				  "was written without umbra; 'umbra delete' forgets it",
-				  id->s);
+				  "it is lost (%s): 'umbra delete' removes its set",
+				  umbra_dm_lost_why(p, &p->pool->copies[i], why));
 	if (p->pool->copies[i].state != UMBRA_POOL_KEPT)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "shadow copy '%s' was deleted, or never finished", id->s);
