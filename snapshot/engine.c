@@ -12,8 +12,6 @@
 #include "snapshot/provider.h"
 #include "snapshot/sys/frozen.h"
 
-#define MARK_NAME "catalog.made"
-
 struct umbra_engine {
 	char *state_dir;
 	int state_fd;
@@ -77,7 +75,7 @@ int umbra_state_dir(const char *choice, char **out, struct umbra_error *err)
 
 int umbra_state_known(const char *state_dir, struct umbra_error *err)
 {
-	static const char *const names[] = {UMBRA_CATALOG_NAME, MARK_NAME};
+	static const char *const names[] = {UMBRA_CATALOG_NAME, UMBRA_STATE_MARK};
 	_cleanup_free_ char *usual = NULL, *real = NULL;
 	_cleanup_close_ int fd = -1;
 	size_t i;
@@ -206,7 +204,7 @@ static int refuse_vanished(const struct umbra_engine *e, struct umbra_error *err
 {
 	struct stat st;
 
-	if (fstatat(e->state_fd, MARK_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(e->state_fd, UMBRA_STATE_MARK, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	if (fstatat(e->state_fd, UMBRA_CATALOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    st.st_size > 0)
@@ -221,8 +219,9 @@ static int refuse_vanished(const struct umbra_engine *e, struct umbra_error *err
 /* From now on there has been a catalog. Without room for the mark the next change makes it. */
 static void mark(const struct umbra_engine *e)
 {
-	if (faccessat(e->state_fd, MARK_NAME, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-		umbra_replace_file(e->state_fd, MARK_NAME, 0600, "", 0);
+	if (faccessat(e->state_fd, UMBRA_STATE_MARK, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+	    errno == ENOENT)
+		umbra_replace_file(e->state_fd, UMBRA_STATE_MARK, 0600, "", 0);
 }
 
 int umbra_engine_open_catalog(struct umbra_engine *e, enum umbra_catalog_mode mode,

@@ -178,6 +178,9 @@ int umbra_member_open_origin(const struct umbra_member *m, struct umbra_error *e
 int umbra_watch_tick(struct umbra_watch *watch, const struct umbra_progress *progress,
 		     struct umbra_error *err);
 
+/* In a state directory that has ever had a catalog. */
+#define UMBRA_STATE_MARK "catalog.made"
+
 #define UMBRA_RECORD_NAME "shadow.json"
 #define UMBRA_RECORD_MAX  (4U << 20)
 

@@ -22,6 +22,7 @@
 #define UMBRA_SET_VOLUMES_MAX    64  /* VSS: volumes of one set */
 #define UMBRA_VOLUME_SHADOWS_MAX 512 /* VSS: copies of one volume */
 #define UMBRA_INDEX_MAX          65535
+#define UMBRA_COMMENT_MAX        1000 /* bytes: a record has room for it wherever it is kept */
 
 enum umbra_set_state {
 	UMBRA_SET_PREPARING, /* being made; with no coordinator at work: a leftover to undo */

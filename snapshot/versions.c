@@ -239,8 +239,12 @@ int umbra_versions_absent(const struct umbra_set_list *sets, const char *path, s
 
 	if (covering > 0)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "'%s' is in none of the %zu sets that cover it%s", path, covering,
-				  damaged ? ", as far as they can be read" : "");
+				  covering == 1 ? "'%s' is not in the set that covers it%s"
+						: "'%s' is in none of the sets that cover it%s",
+				  path,
+				  !damaged        ? ""
+				  : covering == 1 ? ", as far as that can be read"
+						  : ", as far as they can be read");
 	if (below)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "no shadow copy set covers all of '%s': name '%s' below it, of "

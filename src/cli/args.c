@@ -110,7 +110,23 @@ static int place(const struct umbra_command *command, int c)
 	return -1;
 }
 
-static int take(const struct umbra_command *command, int at, struct umbra_cli *cli,
+/* "--yes" behind an option that wants an argument, as a word of its own. */
+static bool is_option(const struct umbra_command *command, const char *word)
+{
+	const struct umbra_option *lists[] = {command->options, umbra_common_options}, *o;
+	size_t i;
+
+	if (strncmp(word, "--", 2) != 0)
+		return false;
+	for (i = 0; i < UMBRA_ARRAY_SIZE(lists); i++)
+		for (o = lists[i]; o && o->name; o++)
+			if (strcmp(o->name, word + 2) == 0)
+				return true;
+	return false;
+}
+
+/* apart: its argument is a word of its own. */
+static int take(const struct umbra_command *command, int at, bool apart, struct umbra_cli *cli,
 		struct umbra_args *args, struct umbra_error *err)
 {
 	size_t own = count(command->options);
@@ -122,6 +138,12 @@ static int take(const struct umbra_command *command, int at, struct umbra_cli *c
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "the argument of --%s cannot be empty (see 'umbra %s --help')",
 				  name, command->name);
+	if (o->arg && apart && is_option(command, optarg))
+		return umbra_fail(
+			err, UMBRA_E_USAGE, EINVAL,
+			"--%s wants %s right behind it, and not the option %s (or, if that "
+			"is meant, --%s=%s)",
+			name, o->arg, optarg, name, optarg);
 	if ((size_t)at < own) {
 		args->value[at] = o->arg ? optarg : "";
 		return 0;
@@ -172,7 +194,7 @@ int umbra_args_parse(const struct umbra_command *command, int argc, char **argv,
 		if (c == '?')
 			return usage(command, err, "there is no option",
 				     optopt > 0 && optopt < 256 ? letter : argv[optind - 1]);
-		r = take(command, place(command, c), cli, args, err);
+		r = take(command, place(command, c), optarg == argv[optind - 1], cli, args, err);
 		if (r != 0)
 			return r;
 	}

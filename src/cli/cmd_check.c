@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/observe.h"
 #include "cli/output.h"
+#include "common/text.h"
 
 static const struct umbra_option options[] = {
 	{"rebuild", 0, NULL, "make the catalog anew from the copies", UMBRA_WORD_NONE},
@@ -34,8 +35,10 @@ static int report(const struct umbra_cli *cli, json_t *doc, struct umbra_error *
 	} else {
 		print_list("repaired", json_object_get(doc, "repaired"));
 		print_list("problem", json_object_get(doc, "problems"));
-		printf("%lld set(s), %zu problem(s)\n", (long long)umbra_doc_int(doc, "sets", 0),
-		       problems);
+		printf("%s, %s\n",
+		       UMBRA_COUNT((unsigned long long)umbra_doc_int(doc, "sets", 0), "set",
+				   "sets"),
+		       UMBRA_COUNT(problems, "problem", "problems"));
 	}
 	return r < 0 ? r : problems > 0;
 }

@@ -43,7 +43,10 @@ static int as_table(const struct umbra_set_list *list, const char *path,
 			       "makes one)",
 			       umbra_engine_state_dir(e));
 	else if (shown == 0)
-		umbra_log_info("none of the %zu shadow copy sets covers '%s'", list->n, path);
+		umbra_log_info("no shadow copy set covers '%s' (in '%s' there %s)", path,
+			       umbra_engine_state_dir(e),
+			       list->n == 1 ? "is one of other volumes"
+					    : "are some of other volumes");
 	return umbra_table_print(table, err);
 }
 

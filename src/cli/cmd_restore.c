@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/lookup.h"
+#include "cli/mounted.h"
 #include "cli/observe.h"
 #include "cli/output.h"
 #include "cli/paths.h"
@@ -116,9 +117,10 @@ static void tell_lost(const struct umbra_restore *r)
 
 	if (r->incomplete == 0)
 		return;
-	umbra_log_warning("%zu restored files could not be given all their attributes back (%s): "
-			  "only root may, or the filesystem does not have them",
-			  r->incomplete, umbra_restore_lost(r, names, sizeof(names)));
+	umbra_log_warning("%s could not be given all attributes back (%s): only root may, or the "
+			  "filesystem does not have them",
+			  UMBRA_COUNT(r->incomplete, "restored file", "restored files"),
+			  umbra_restore_lost(r, names, sizeof(names)));
 }
 
 static void tell_plain(const struct call *c)
@@ -262,6 +264,8 @@ static int one(struct call *c, const char *word, struct umbra_error *err)
 	if (!dest)
 		return umbra_oom(err);
 	r = refuse_own(c, dest, err);
+	if (r == 0 && !c->to)
+		r = umbra_cli_check_mounted(set, path, err);
 	return r < 0 ? r : restore(c, set, path, dest, by_default, err);
 }
 

@@ -193,6 +193,8 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	r = take_away(target, lazy, tb, err);
 	if (r == 0)
 		wait_for_end(connection, target);
+	if (r == 0 && chosen) /* 'umbra mount' has made it; one that is not empty stays */
+		rmdir(target);
 	return r < 0 ? r : report(cli, target, err);
 }
 

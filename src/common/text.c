@@ -111,3 +111,10 @@ void umbra_text_size(unsigned long long bytes, char *out, size_t size)
 	else
 		snprintf(out, size, "%.1f%c", value, units[unit]);
 }
+
+const char *umbra_text_count(char *out, size_t size, unsigned long long n, const char *one,
+			     const char *many)
+{
+	snprintf(out, size, "%llu %s", n, n == 1 ? one : many);
+	return out;
+}

@@ -19,3 +19,8 @@ char *umbra_text_printable_dup(const char *s);
 
 /* 1536 -> "1.5K"; powers of 1024, as ls -h. */
 void umbra_text_size(unsigned long long bytes, char *out, size_t size);
+
+/* "1 set", "3 sets": UMBRA_COUNT(n, "set", "sets"), valid to the end of the block. */
+#define UMBRA_COUNT(n, one, many) umbra_text_count((char[64]){""}, 64, n, one, many)
+const char *umbra_text_count(char *out, size_t size, unsigned long long n, const char *one,
+			     const char *many);

@@ -2,6 +2,7 @@
 #include "coordinator/delete.h"
 
 #include "common/fault.h"
+#include "common/text.h"
 #include "coordinator/reconcile.h"
 #include "coordinator/revert.h"
 
@@ -48,11 +49,12 @@ static int remove_all(struct umbra_session *s, const struct umbra_set_list *list
 	if (left == 0)
 		return 0;
 	advice = umbra_forget_advice(failed, result);
-	return umbra_fail(
-		err, first.code, result,
-		"%zu of %zu set(s) could not be deleted now; they are out of sight, and the "
-		"next create, delete or check goes on with it: %s%s",
-		left, list->n, first.text, advice ? advice : "");
+	return umbra_fail(err, first.code, result,
+			  "%zu of %s could not be deleted now, and %s out of sight; the next "
+			  "create, delete or "
+			  "check goes on with it: %s%s",
+			  left, UMBRA_COUNT(list->n, "set", "sets"), left == 1 ? "is" : "are",
+			  first.text, advice ? advice : "");
 }
 
 int umbra_delete(struct umbra_session *s, const char *const *ids, size_t n, struct umbra_error *err)

@@ -164,9 +164,9 @@ static int name_incomplete(struct umbra_gathering *g)
 		if (g->list.sets[i]->n_shadows == g->members[i])
 			continue;
 		umbra_token_format(g->list.sets[i]->time, token);
-		r = umbra_report(g->problems,
-				 "set %s: only %zu of its %zu shadow copies were found", token,
-				 g->list.sets[i]->n_shadows, g->members[i]);
+		r = umbra_report(g->problems, "set %s: only %zu of its %zu shadow copies %s found",
+				 token, g->list.sets[i]->n_shadows, g->members[i],
+				 g->list.sets[i]->n_shadows == 1 ? "was" : "were");
 	}
 	return r;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/text.h"
 #include "common/util.h"
 #include "coordinator/check.h"
 #include "coordinator/gather.h"
@@ -178,7 +179,8 @@ int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, s
 		umbra_fault("rebuild.swapped"); /* too late to fail */
 		*sets = count_created(&g.list);
 		umbra_session_announce(s);
-		if (umbra_report(repaired, "the catalog was made anew with %zu set(s)", *sets) < 0)
+		if (umbra_report(repaired, "the catalog was made anew with %s",
+				 UMBRA_COUNT(*sets, "set", "sets")) < 0)
 			r = umbra_oom(err);
 	}
 	if (r == 0)

@@ -119,6 +119,11 @@ static int serve_create(struct umbra_session *s, const json_t *request, json_t *
 
 	if (umbra_doc_get_path(request, "comment", &comment) == -EBADMSG)
 		return bad_request(err, "comment");
+	if (comment && strlen(comment) > UMBRA_COMMENT_MAX)
+		return umbra_fail(err, UMBRA_E_USAGE, E2BIG,
+				  "the comment has %zu bytes, and %d is the most: put more into a "
+				  "file that is copied",
+				  strlen(comment), UMBRA_COMMENT_MAX);
 	r = get_paths(json_object_get(request, "paths"), &paths, &plan.n_paths, err);
 	if (r == 0)
 		r = begin_change(s, request, err);

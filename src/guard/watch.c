@@ -11,6 +11,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "common/util.h"
 
 #define ROUND_MS   20      /* between looks at what must not be suspended any more */
@@ -176,13 +177,13 @@ static void report(const struct umbra_watch_state *w)
 	int holder = (int)w->order.held.owner;
 
 	if (w->resumed > 0 || w->killed)
-		umbra_log_warning("process %d %s while it held volumes: %u device(s) resumed%s",
-				  holder, w->why, w->resumed,
+		umbra_log_warning("process %d %s while it held volumes: %s resumed%s", holder,
+				  w->why, UMBRA_COUNT(w->resumed, "device", "devices"),
 				  w->killed ? ", the process killed" : "");
 	if (w->failed > 0)
-		umbra_log_error("%u device(s) that process %d held could not be resumed: see "
-				"'dmsetup info', and 'umbra check --thaw' tries again",
-				w->failed, holder);
+		umbra_log_error("%s that process %d held could not be resumed: see 'dmsetup info', "
+				"and 'umbra check --thaw' tries again",
+				UMBRA_COUNT(w->failed, "device", "devices"), holder);
 }
 
 static void conclude(struct umbra_watch_state *w)

@@ -145,7 +145,7 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	umbra create "$T/data"
 	umbra create "$T/data"
 	run -0 umbra check
-	[ "$output" = "2 set(s), 0 problem(s)" ]
+	[ "$output" = "2 sets, 0 problems" ]
 	local id
 	id=$(umbra show oldest --json | jq -r '.volumes[0].shadow')
 	chmod -R u+w "$UMBRA_STATE/copies/$id"
@@ -228,4 +228,12 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	run umbra create "$T/vol"
 	assert_error 1 "was a volume \('btrfs'\).*nothing is mounted there.*--provider copy"
 	umbra create --provider copy "$T/vol"
+}
+
+@test "create: a comment has at most 1000 bytes" {
+	mkdir "$T/data"
+	run umbra create "$T/data" --comment "$(printf '%01001d' 0)"
+	assert_error 2 "1001 bytes, and 1000 is the most"
+	umbra create "$T/data" --comment "$(printf '%01000d' 0)" >/dev/null
+	[ "$(umbra list --json | jq '.sets | length')" = 1 ]
 }

@@ -135,3 +135,13 @@ in_use_by() {
 	on_terminal n delete latest
 	assert_error 1 "In use by [a-z]+ \\(pid $1\\)"
 }
+
+@test "delete: an option in the place of an argument is named, and nothing is deleted" {
+	mkdir -p "$T/data"
+	umbra create "$T/data" >/dev/null
+	run umbra delete --all --yes "$T/data"
+	assert_error 2 "--all wants PATH right behind it, and not the option --yes"
+	run umbra delete --all=--yes
+	assert_error 1 "no shadow copy set covers '.*/--yes'"
+	umbra delete --yes --all "$T/data"
+}

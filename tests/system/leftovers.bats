@@ -47,7 +47,7 @@ top() {
 	[[ $output == *"'copies/"*"the rest of a shadow copy, was removed"* ]]
 	[ "$(ls "$UMBRA_STATE/copies")" = "$kept" ]
 	run -0 umbra check
-	[ "$output" = "1 set(s), 0 problem(s)" ]
+	[ "$output" = "1 set, 0 problems" ]
 	# As when somebody lost the catalog and began anew without a rebuild.
 	kill_creation "$T/data" 2
 	sqlite3 "$UMBRA_STATE/catalog.db" "PRAGMA foreign_keys=ON;
@@ -94,7 +94,7 @@ top() {
 	[[ $output == *"/.umbra/$id', the rest of a shadow copy, was removed"* ]]
 	[ ! -e "$T/top/.umbra/$id" ]
 	run -0 umbra --state "$other" check
-	[ "$output" = "1 set(s), 0 problem(s)" ]
+	[ "$output" = "1 set, 0 problems" ]
 }
 
 @test "a leftover on btrfs that does not say whose it is stays, and is named" {
@@ -152,7 +152,7 @@ disk() {
 	[[ $output == *"is forgotten, not deleted ("*"is not mounted"* ]]
 	[[ $output == *"forgotten $token" ]]
 	run -0 umbra check
-	[ "$output" = "2 set(s), 0 problem(s)" ]
+	[ "$output" = "2 sets, 0 problems" ]
 	run umbra delete --forget "$token" --yes
 	assert_error 1 "no shadow copy set '$token'"
 	[ "$(copies)" = 2 ]
@@ -213,7 +213,7 @@ disk() {
 	umbra list --json | jq -e '(.sets | length) == 1 and (.sets[0].volumes | length) == 3'
 	mount "$DISK" "$T/gone"
 	run -0 umbra check
-	[[ $output == *"half-deleted set $token was removed"*'1 set(s), 0 problem(s)' ]]
+	[[ $output == *"half-deleted set $token was removed"*'1 set, 0 problems' ]]
 	diff <(jq '.sets[0].volumes' "$T/before") <(umbra list --json | jq '.sets[0].volumes')
 }
 

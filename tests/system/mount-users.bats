@@ -214,6 +214,7 @@ access_of() {
 	XDG_RUNTIME_DIR=$T/user/run as_user "$UMBRA" mount
 	mountpoint -q "$T/user/run/umbra/shadows" || as_user mountpoint -q "$T/user/run/umbra/shadows"
 	XDG_RUNTIME_DIR=$T/user/run as_user "$UMBRA" umount
+	[ ! -e "$T/user/run/umbra/shadows" ]
 	XDG_RUNTIME_DIR='' run as_user "$UMBRA" mount
 	assert_error 2 "XDG_RUNTIME_DIR is not set"
 }

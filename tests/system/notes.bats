@@ -62,3 +62,18 @@ notes() { "$@" --json | jq -r '.volumes[].notes[] | "\(.kind) \(.path)"'; }
 	assert_error 1 "the content of $words"
 	[ ! -e "$T/user/w/secret" ]
 }
+
+@test "what somebody's own umbra keeps is left out of root's copies, and noted" {
+	mkdir "$T/home/data"
+	echo mine >"$T/home/data/f"
+	UMBRA_STATE=$T/home/.umbra umbra create "$T/home/data" >/dev/null
+	mkdir "$T/home/copies" # of that name alone
+	echo other >"$T/home/copies/g"
+	umbra create "$T/home" --provider copy >/dev/null
+	[ -e "$UMBRA_STATE"/copies/*/tree/copies/g ]
+	[ -z "$(ls -A "$UMBRA_STATE"/copies/*/tree/.umbra/copies)" ]
+	[ -e "$UMBRA_STATE"/copies/*/tree/.umbra/catalog.db ]
+	umbra show latest --json | jq -e --arg path "$T/home/.umbra/copies" \
+		'.volumes[0].notes == [{kind: "uncovered", path: $path,
+			text: "shadow copies of another state directory: not copied again"}]'
+}

@@ -229,7 +229,7 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	assert_error 1 'no shadow copy set covers'
 	create_at 1000000000
 	run umbra restore "$D/f"
-	assert_error 1 'is in none of the 1 sets'
+	assert_error 1 'is not in the set that covers it'
 	run umbra restore "$D/f" --from latest
 	assert_error 1 "'$D/f' is not in @GMT-2001.09.09-01.46.40"
 	run umbra restore
@@ -242,7 +242,7 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	create_at 1000000000
 	rm "$D/a" "$D/b"
 	run umbra restore "$D/a" "$D/none" "$D/b"
-	assert_error 1 "'$D/none' is in none of the 1 sets"
+	assert_error 1 "'$D/none' is not in the set that covers it"
 	[[ $output == *"made       $D/a"*"made       $D/b"* ]]
 	[ "$(cat "$D/a" "$D/b")" = $'one\ntwo' ]
 	rm "$D/a" "$D/b"
@@ -406,4 +406,24 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	[ "$(stat -c %a "$D/uncovered")" = 700 ]
 	[[ $output == *"left alone $D/uncovered/"* ]]
 	umount "$D/uncovered"
+}
+
+@test "restore: not into the directory underneath a volume that is not mounted" {
+	make_btrfs "$T/vol"
+	mkdir "$T/vol/sub"
+	echo old >"$T/vol/sub/f"
+	umbra create "$T/vol" >/dev/null
+	mkdir "$T/else"
+	umount "$T/vol"
+	mount_known "$(tail -1 "$T/.image/loops")" "$T/else" # else the copies cannot be read either
+	run umbra restore "$T/vol/sub/f"
+	assert_error 1 "was a volume .'btrfs'.*nothing is mounted there.*--to '$T/vol/sub/f'"
+	run umbra restore "$T/vol"
+	assert_error 1 "nothing is mounted there"
+	[ -z "$(ls -A "$T/vol")" ]
+	# A subvolume that is gone from a volume that is there is another thing.
+	mount "$(tail -1 "$T/.image/loops")" "$T/vol"
+	rm -r "$T/vol/sub"
+	umbra restore "$T/vol/sub/f"
+	[ "$(cat "$T/vol/sub/f")" = old ]
 }

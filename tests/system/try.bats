@@ -33,6 +33,8 @@ nothing_left() { [ -z "$(ls -A "$TMPDIR")" ]; }
 @test "try: wrong words" {
 	run try --frobnicate
 	assert_error 2 usage
+	run try ""
+	assert_error 2 usage
 	run try one two
 	assert_error 2 usage
 	run try "$T/nowhere"

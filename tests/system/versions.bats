@@ -87,7 +87,7 @@ two_versions() {
 	run umbra versions "$T"
 	assert_error 1 "covers all of '$T': name '$D' below it"
 	run umbra versions "$D/g"
-	assert_error 1 "'$D/g' is in none of the 1 sets"
+	assert_error 1 "'$D/g' is not in the set that covers it"
 	run umbra versions ''
 	assert_error 2 'cannot be empty'
 	run umbra versions "$UMBRA_STATE/copies"

@@ -712,7 +712,8 @@ Test(coordinator, a_set_that_cannot_be_deleted_now_does_not_keep_the_others)
 	fake_plan = (struct fake_plan){.fail = FAKE_REMOVE, .only = "/a"};
 	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0);
 	cr_assert_eq(umbra_coordinator_delete(c, ids, 2, 0, NULL, &warnings, &err), -EIO);
-	cr_assert(strstr(err.text, "1 of 2 set(s)"), "%s", err.text);
+	cr_assert(strstr(err.text, "1 of 2 sets could not be deleted now, and is out of sight"),
+		  "%s", err.text);
 	cr_assert_eq(count_sets(), 1);
 	fake_plan = (struct fake_plan){0};
 	cr_assert_eq(check(false, &err), 0);

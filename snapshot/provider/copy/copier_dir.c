@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "snapshot/provider/copy/listing.h"
+#include "snapshot/provider/copy/store.h"
 
 static struct copy_dir *dir_of(struct umbra_walk_dir *w)
 {
@@ -264,6 +265,13 @@ static bool is_state(const struct copier *c, const struct stat *st)
 	return st->st_ino == c->state_ino && st->st_dev == c->state_dev;
 }
 
+/* Shadow copies of somebody else, who has a state directory here. */
+static bool is_other_store(const struct copy_dir *parent, const struct copy_dir *d)
+{
+	return strcmp(d->w.name, UMBRA_STORE_COPIES) == 0 &&
+	       faccessat(parent->src, UMBRA_STATE_MARK, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Opens the origin's directory. UMBRA_WALK_SKIP: gone, not ours to walk, or dealt with. */
 static int open_source(struct copier *c, struct copy_dir *d, struct umbra_error *err)
 {
@@ -283,6 +291,11 @@ static int open_source(struct copier *c, struct copy_dir *d, struct umbra_error 
 		return UMBRA_WALK_SKIP;
 	if (!umbra_copier_same_mount(c, &d->seen))
 		return keep_empty(c, d, 0, err);
+	if (is_other_store(parent, d)) {
+		umbra_copier_note(c, d, NULL, UMBRA_NOTE_UNCOVERED,
+				  "shadow copies of another state directory: not copied again");
+		return keep_empty(c, d, 0, err);
+	}
 	r = umbra_clone_open(parent->src, d->w.name, O_DIRECTORY);
 	if (umbra_copier_gone(r))
 		return UMBRA_WALK_SKIP;

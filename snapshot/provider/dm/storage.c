@@ -6,6 +6,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "snapshot/provider/dm/activate.h"
 #include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/look_after.h"
@@ -122,8 +123,8 @@ static const char *remark(const struct umbra_protected *p, char out[UMBRA_ERROR_
 	if (umbra_protected_awake(p, &err) < 0)
 		snprintf(out, UMBRA_ERROR_MAX, "%s", err.text);
 	else if (lost > 0)
-		snprintf(out, UMBRA_ERROR_MAX, "%u %s lost: %s", lost,
-			 lost == 1 ? "copy is" : "copies are",
+		snprintf(out, UMBRA_ERROR_MAX, "%s lost: %s",
+			 UMBRA_COUNT(lost, "copy is", "copies are"),
 			 umbra_dm_lost_why(p, &p->pool->copies[lost - 1], why));
 	return out;
 }
@@ -230,9 +231,10 @@ static int remove_area(int state_fd, const char *state_dir,
 		return r;
 	if (visible(p->pool) > 0 && !request->force)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-				  "the diff area of '%s' has %u shadow copies: delete them first "
-				  "('umbra delete --all'), or lose them with --force",
-				  request->volume->mount, visible(p->pool));
+				  "the diff area of '%s' has %s: 'umbra delete --all' deletes what "
+				  "there is, --force loses it",
+				  request->volume->mount,
+				  UMBRA_COUNT(visible(p->pool), "shadow copy", "shadow copies"));
 	if (visible(p->pool) > 0) {
 		r = umbra_protected_begin(p, &next, err);
 		if (r == 0)
