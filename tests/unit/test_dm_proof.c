@@ -247,6 +247,36 @@ Test(proof, a_new_xfs_has_zeros_behind_its_first_record)
 	free(disk);
 }
 
+/* --- both --- */
+
+static void assert_size_counts(struct disk *disk)
+{
+	char then[UMBRA_STAMP_MAX], now[UMBRA_STAMP_MAX];
+
+	stamp(disk, true, then);
+	cr_assert_eq(umbra_proof_stamp(read_disk, disk, DISK_BYTES - 4096, false, now, NULL), 0);
+	cr_assert_not(umbra_proof_holds(then, now, false), "%s, %s", then, now);
+	stamp(disk, false, now);
+	cr_assert(umbra_proof_holds(then, now, false), "%s, %s", then, now);
+}
+
+/* As lvextend leaves it when the power is cut right after. */
+Test(proof, a_volume_that_was_resized_had_another_table)
+{
+	struct disk *disk = new_disk();
+
+	make_ext(disk, 7, 1000, false);
+	assert_size_counts(disk);
+	memset(disk->data, 0, DISK_BYTES);
+	make_xfs(disk);
+	make_cycles(disk, 9, 102);
+	make_record(disk, 9, 102, 5, 0);
+	assert_size_counts(disk);
+	clean_log(disk, 9, 100);
+	assert_size_counts(disk);
+	free(disk);
+}
+
 /* --- what is not theirs --- */
 
 Test(proof, what_is_not_known_proves_nothing)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/provider/dm/proof.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -14,14 +15,17 @@
 #define EXT_RECOVER    0x4U /* s_feature_incompat: the journal is to be replayed */
 #define HEAD_BYTES     (EXT_AT + EXT_BYTES)
 
-#define UUID_DIGITS 33
+#define IDENTITY_MAX 56
 
-static void put_uuid(const uint8_t *uuid, char out[UUID_DIGITS])
+/* Which filesystem on how large a volume: one that has grown or shrunk had another table than the
+ * layer's. */
+static void put_identity(const uint8_t *uuid, uint64_t bytes, char out[IDENTITY_MAX])
 {
 	size_t i;
 
 	for (i = 0; i < 16; i++)
 		snprintf(out + 2 * i, 3, "%02x", uuid[i]);
+	snprintf(out + 32, IDENTITY_MAX - 32, "/%" PRIu64, bytes);
 }
 
 /* A word of the superblock; all are little endian. */
@@ -30,16 +34,16 @@ static uint16_t ext16(const uint8_t *sb, size_t at)
 	return (uint16_t)(sb[at] | sb[at + 1] << 8);
 }
 
-static void stamp_ext(const uint8_t *sb, char out[UMBRA_STAMP_MAX])
+static void stamp_ext(const uint8_t *sb, uint64_t bytes, char out[UMBRA_STAMP_MAX])
 {
 	bool clean = (ext16(sb, 0x3A) & EXT_STATE_GOOD) && !(umbra_le32(sb + 0x60) & EXT_RECOVER);
-	char uuid[UUID_DIGITS], end[16] = "unclean";
+	char identity[IDENTITY_MAX], end[16] = "unclean";
 
-	put_uuid(sb + 0x68, uuid);
+	put_identity(sb + 0x68, bytes, identity);
 	if (clean)
 		snprintf(end, sizeof(end), "clean %08lx", crc32(0, sb, EXT_BYTES));
 	/* mounts, time of the last one, time of the last check */
-	snprintf(out, UMBRA_STAMP_MAX, "ext %s %u %u %u %s", uuid, ext16(sb, 0x34),
+	snprintf(out, UMBRA_STAMP_MAX, "ext %s %u %u %u %s", identity, ext16(sb, 0x34),
 		 umbra_le32(sb + 0x2C), umbra_le32(sb + 0x40), end);
 }
 
@@ -48,7 +52,7 @@ static int stamp_xfs(umbra_proof_read_fn read, void *arg, const uint8_t *sb, uin
 {
 	struct umbra_xfs_log log;
 	struct umbra_xfs_head head;
-	char uuid[UUID_DIGITS];
+	char identity[IDENTITY_MAX];
 	int r;
 
 	if (!umbra_xfs_log_find(sb, bytes, &log))
@@ -56,12 +60,12 @@ static int stamp_xfs(umbra_proof_read_fn read, void *arg, const uint8_t *sb, uin
 	r = umbra_xfs_log_head(read, arg, &log, &head, err);
 	if (r <= 0)
 		return r;
-	put_uuid(log.uuid, uuid);
+	put_identity(log.uuid, bytes, identity);
 	if (head.clean)
-		snprintf(out, UMBRA_STAMP_MAX, "xfs %s clean %u:%u %08lx%s", uuid, head.cycle,
+		snprintf(out, UMBRA_STAMP_MAX, "xfs %s clean %u:%u %08lx%s", identity, head.cycle,
 			 head.block, crc32(0, sb, UMBRA_XFS_SECTOR), used ? " used" : "");
 	else
-		snprintf(out, UMBRA_STAMP_MAX, "xfs %s unclean", uuid);
+		snprintf(out, UMBRA_STAMP_MAX, "xfs %s unclean", identity);
 	return 0;
 }
 
@@ -81,7 +85,7 @@ int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool 
 	ext = ext16(head + EXT_AT, 0x38) == EXT_MAGIC;
 	xfs = umbra_xfs_is(head);
 	if (ext && !xfs)
-		stamp_ext(head + EXT_AT, out);
+		stamp_ext(head + EXT_AT, bytes, out);
 	else if (xfs && !ext)
 		return stamp_xfs(read, arg, head, bytes, used, out, err);
 	return 0;

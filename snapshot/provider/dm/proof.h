@@ -2,7 +2,7 @@
 /*
  * Was a filesystem written without the layer? A stamp is what can be told of it from its own
  * blocks, as a line of text; two of them, one recorded while the layer was in, one from now, say
- * whether anybody else has mounted, checked or replaced it in between:
+ * whether anybody else has mounted, checked, resized or replaced it in between:
  *
  *	ext2, ext3, ext4  each mount for writing counts itself and notes its time in the superblock,
  *			  before anything else is written. So while it is in use those must be the
