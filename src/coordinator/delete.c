@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/delete.h"
 
+#include <errno.h>
+
 #include "common/fault.h"
 #include "common/text.h"
 #include "coordinator/reconcile.h"
 #include "coordinator/revert.h"
 
+/* Some may have gone since they were chosen: umbrad makes room. */
 static int load_all(struct umbra_session *s, const char *const *ids, size_t n,
 		    struct umbra_set_list *out, struct umbra_error *err)
 {
+	size_t i;
 	int r = 0;
 
 	out->sets = calloc(n, sizeof(struct umbra_set *));
 	if (!out->sets)
 		return umbra_oom(err);
-	while (r == 0 && out->n < n) {
-		r = umbra_catalog_load_one(umbra_engine_catalog(s->engine), ids[out->n],
+	for (i = 0; i < n && (r == 0 || r == -ENOENT); i++) {
+		r = umbra_catalog_load_one(umbra_engine_catalog(s->engine), ids[i],
 					   &out->sets[out->n], err);
 		out->n += r == 0;
 	}
-	return r;
+	return r == -ENOENT && out->n > 0 ? 0 : r;
 }
 
 /* One that cannot be deleted now does not keep the others. */
