@@ -241,17 +241,17 @@ moments() {
 @test "ext4, the diff area inside" {
 	SLICES=(vol=96 var=24)
 	record ext4 --size 32M
-	moments 12
+	moments 10
 }
 
 @test "ext4, the diff area on another device" {
 	SLICES=(vol=64 side=32 var=24)
 	record ext4 --at /dev/mapper/side
-	moments 12
+	moments 8
 }
 
 @test "XFS, the diff area inside" {
 	SLICES=(vol=96 var=24)
 	record xfs --size 32M
-	moments 6
+	moments 4
 }

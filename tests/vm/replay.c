@@ -26,7 +26,8 @@
 #define FUA     2U
 #define DISCARD 4U
 #define MARK    8U
-#define BLOCK   4096U /* what is written whole or not at all */
+#define BLOCK   512U        /* what is written whole or not at all */
+#define PIECE   (64U << 10) /* a multiple */
 
 struct super {
 	uint64_t magic, version, n_entries;
@@ -123,8 +124,9 @@ static unsigned int luck(void)
 
 static int copy(const struct log *log, uint64_t from, int out, uint64_t to, size_t len, bool zero)
 {
-	char block[BLOCK] = {0};
+	static char block[PIECE];
 
+	memset(block, 0, len);
 	if (!zero && pread(log->fd, block, len, (off_t)from) != (ssize_t)len)
 		return failed(log->name);
 	return pwrite(out, block, len, (off_t)to) != (ssize_t)len ? failed("writing") : 0;
@@ -134,11 +136,11 @@ static int again(const struct log *log, const struct entry *e, uint64_t data, in
 		 unsigned int blocks)
 {
 	uint64_t len = e->n_sectors * log->sector, at = e->sector * log->sector, done;
-	size_t n;
+	size_t n, piece = blocks == 8 ? PIECE : BLOCK;
 	int r = 0;
 
 	for (done = 0; r == 0 && done < len; done += n) {
-		n = len - done < BLOCK ? len - done : BLOCK;
+		n = len - done < piece ? len - done : piece;
 		if (blocks == 8 || chance(8) < blocks)
 			r = copy(log, data + done, out, at + done, n, e->flags & DISCARD);
 	}
@@ -149,13 +151,15 @@ static int replay(struct log *log, int out, uint64_t from, uint64_t to, bool cut
 {
 	struct entry e;
 	uint64_t i, data;
+	bool sure;
 	int r = 0;
 
-	for (i = 0; r == 0 && i < to; i++) {
+	for (i = 0; r == 0 && i < to + cut && i < log->n_entries; i++) {
 		r = log_next(log, &e, &data);
 		if (r != 0 || i < from || (e.flags & MARK))
 			continue;
-		r = again(log, &e, data, out, cut && !(e.flags & (FUA | FLUSH)) ? luck() : 8);
+		sure = !cut || (i < to && (e.flags & (FUA | FLUSH)));
+		r = again(log, &e, data, out, sure ? 8 : luck());
 	}
 	return r;
 }
@@ -190,8 +194,7 @@ int main(int argc, char **argv)
 	if (out < 0)
 		return failed(argv[2]);
 	to = strtoull(argv[4], NULL, 10);
-	state = (argc == 6 ? strtoull(argv[5], NULL, 10) : 0) * 2654435761U + 88172645463325252ULL;
-	r = replay(&log, out, strtoull(argv[3], NULL, 10), to > log.n_entries ? log.n_entries : to,
-		   argc == 6);
+	state = ((argc == 6 ? strtoull(argv[5], NULL, 10) : 0) + 1) * 0x9e3779b97f4a7c15ULL;
+	r = replay(&log, out, strtoull(argv[3], NULL, 10), to, argc == 6);
 	return r == 0 && fsync(out) < 0 ? failed(argv[2]) : r;
 }
