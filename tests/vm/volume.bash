@@ -113,3 +113,6 @@ scribble() {
 layer() {
 	if dmsetup table "$1" | grep -q snapshot-origin; then echo in; else echo out; fi
 }
+
+# view ID: the device that the shadow copy of this id is read from; it is there while it is.
+view() { dmsetup ls | awk -v id="-view-${1:0:18}" 'index($1, id) {print $1}'; }
