@@ -23,7 +23,7 @@
  * - prepare() names in held what hold() will suspend. When a member has such devices, the guard
  *   watches the hold: memory is locked, a signal interrupts a suspend that takes too long (-EINTR),
  *   and if all is not released in time the guard resumes the devices and the set fails. So
- *   release() may find them resumed already.
+ *   release() may find them resumed already: 1 says so, and the set fails.
  * - A process may be killed at any instruction. What is left over is undone by the next start
  *   with abort(), called with a member that has no priv: it must find and remove whatever a
  *   half-made copy with that shadow id left, and succeed when there is nothing.

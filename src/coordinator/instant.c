@@ -54,6 +54,23 @@ static int commit(struct instant *n, bool held, struct umbra_error *err)
 	return r;
 }
 
+static int check(const struct instant *n, struct umbra_error *err)
+{
+	return n->guard ? umbra_guard_check(n->guard, err) : 0;
+}
+
+/* Whoever resumes devices by hand, or changes their tables, does not ask us. */
+static int not_held(const struct instant *n, struct umbra_error *err)
+{
+	int r = check(n, err);
+
+	return r < 0 ? r
+		     : umbra_fail(
+			       err, UMBRA_E_BUSY, EBUSY,
+			       "somebody else has resumed it while it was held, so that there is "
+			       "no one instant: try again");
+}
+
 /* Those before end that were held are released, whatever happened, before anything else. */
 static int release(struct instant *n, size_t end, int r, struct umbra_error *err)
 {
@@ -63,6 +80,8 @@ static int release(struct instant *n, size_t end, int r, struct umbra_error *err
 		if (!has_hold(n, end))
 			continue;
 		one = umbra_member_release(&n->members[end], r < 0 ? NULL : err);
+		if (one > 0 && r == 0)
+			one = not_held(n, err);
 		if (one == 0)
 			one = umbra_fault_fail("create.released", r < 0 ? NULL : err);
 		if (one < 0 && r == 0)
@@ -78,11 +97,6 @@ static int hold_one(struct umbra_member *m, struct umbra_error *err)
 	if (r == 0 && (r = umbra_fault_fail("create.held", err)) < 0)
 		umbra_member_release(m, NULL);
 	return umbra_in_member(m, r, err);
-}
-
-static int check(const struct instant *n, struct umbra_error *err)
-{
-	return n->guard ? umbra_guard_check(n->guard, err) : 0;
 }
 
 /* A suspend that was interrupted does not know that its time was over. */

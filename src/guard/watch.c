@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -136,6 +137,15 @@ static void kill_holder(struct umbra_watch_state *w)
 	w->killed = true;
 }
 
+/* The other guard has seen the holder dead and all released, and has removed the list: who suspends
+ * its devices from now on is somebody else. */
+static bool is_over(const struct umbra_watch_state *w)
+{
+	struct stat st;
+
+	return fstat(w->file_fd, &st) == 0 && st.st_nlink == 0;
+}
+
 /* Until the holder says that it is over, or is dead and cannot suspend anything more: one that was
  * only stopped could go on with it, and one that hangs in a held filesystem cannot be killed before
  * it is released. */
@@ -148,7 +158,7 @@ static void release(struct umbra_watch_state *w, const char *why)
 	atomic_store(&w->page->fired, true);
 	point(w, "fired");
 	w->why = why;
-	while (w->file_fd >= 0) {
+	while (w->file_fd >= 0 && !is_over(w)) {
 		dead = is_dead(); /* before the round that is to be the last */
 		w->failed = resume_all(w);
 		if ((dead && w->failed == 0) || now - begun > GIVE_UP_US)

@@ -140,11 +140,14 @@ static int commit(struct umbra_member *m, struct umbra_error *err)
 
 static int release(struct umbra_member *m, struct umbra_error *err)
 {
-	int r = before(m->state_fd, FAKE_RELEASE, m->shadow->path, m->watch, err), one;
+	int r = before(m->state_fd, FAKE_RELEASE, m->shadow->path, m->watch, err);
+	int one = m->n_held ? umbra_dm_hold_resume(control, &m->held[0]) : 0;
 
-	if (m->n_held && (one = umbra_dm_hold_resume(control, &m->held[0])) < 0 && r == 0)
+	if (one < 0 && r == 0)
 		r = umbra_fail_errno(err, one, "cannot resume '%s'", m->held[0].name);
-	return r < 0 ? r : after(FAKE_RELEASE, m->shadow->path);
+	if (r == 0)
+		r = after(FAKE_RELEASE, m->shadow->path);
+	return r < 0 ? r : one > 0;
 }
 
 static int finish(struct umbra_member *m, struct umbra_error *err)

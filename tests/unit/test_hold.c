@@ -285,6 +285,15 @@ Test(hold, the_next_start_releases_what_nobody_else_could)
 	}
 }
 
+static bool wait_until_held(void)
+{
+	int ms;
+
+	for (ms = 0; ms < 1000 && !(lab_suspended(0) && lab_suspended(1)); ms += 10)
+		usleep(10000);
+	return lab_suspended(0) && lab_suspended(1);
+}
+
 /* As umbrad looks, four times a second. */
 Test(hold, all_three_stopped_are_released_by_who_looks)
 {
@@ -294,8 +303,7 @@ Test(hold, all_three_stopped_are_released_by_who_looks)
 	int ms;
 
 	pid = start_create("create.held:stop:2,guard.watching:stop,second.watching:stop");
-	for (ms = 0; ms < 1000 && !(lab_suspended(0) && lab_suspended(1)); ms += 10)
-		usleep(10000);
+	cr_assert(wait_until_held());
 	for (ms = 0; ms < LIMIT_MS + 1500 && !nothing_held(); ms += 250) {
 		umbra_coordinator_release_leftovers();
 		usleep(250000);
@@ -309,6 +317,51 @@ Test(hold, all_three_stopped_are_released_by_who_looks)
 		;
 	cr_assert_eq(create(&id, NULL, &err), 0, "%s", err.text);
 	cr_assert_eq(lists(), 0);
+}
+
+/* As the name of its list says. */
+static pid_t holder(void)
+{
+	_cleanup_dir_ DIR *dir = opendir(held_dir);
+	struct dirent *d;
+	pid_t pid = 0;
+
+	while (dir && (d = readdir(dir)))
+		if (d->d_name[0] != '.')
+			pid = atoi(d->d_name);
+	return pid;
+}
+
+/* By hand, say: what was committed after that is of another instant. */
+Test(hold, a_set_that_somebody_else_resumed_fails)
+{
+	pid_t pid = start_create("create.held:stop:2");
+	int status;
+
+	cr_assert(wait_until_held());
+	lab_resume(0);
+	kill(holder(), SIGCONT);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	cr_assert_eq(count_sets(UMBRA_SET_CREATED) + count_sets(UMBRA_SET_PREPARING), 0);
+	cr_assert(nothing_held());
+	cr_assert_eq(lists(), 0);
+}
+
+/* The next creation may be at it when the second guard of a killed one comes. */
+Test(hold, what_one_guard_has_released_the_other_leaves_alone)
+{
+	pid_t pid = start_create("create.held:kill:2");
+	int ms;
+
+	waitpid(pid, NULL, 0);
+	for (ms = 0; ms < 250 && (!nothing_held() || lists() > 0); ms += 5)
+		usleep(5000);
+	cr_assert(nothing_held() && lists() == 0, "the first does not wait");
+	lab_suspend(0);
+	usleep(700000);
+	cr_assert(lab_suspended(0));
+	lab_resume(0);
 }
 
 /* With the limit that there is when nobody sets another. */

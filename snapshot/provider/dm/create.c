@@ -273,7 +273,7 @@ int umbra_dm_release_member(struct umbra_member *m, struct umbra_error *err)
 	struct work *w = m->priv;
 	int r = umbra_dm_hold_resume(w->control, &w->origin);
 
-	return r < 0 ? umbra_fail_errno(err, r, "cannot release '%s'", w->origin.name) : 0;
+	return r < 0 ? umbra_fail_errno(err, r, "cannot release '%s'", w->origin.name) : r;
 }
 
 static int keep_copy(struct umbra_protected *p, struct work *w, struct umbra_member *m,
