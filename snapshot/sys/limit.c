@@ -24,10 +24,15 @@ int umbra_limit_start(struct umbra_limit *limit, int ms)
 		.it_interval = {.tv_nsec = AGAIN_NS},
 	};
 
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
 	event.sigev_notify_thread_id = gettid();
 	if (timer_create(CLOCK_MONOTONIC, &event, &limit->timer) < 0)
 		return -errno;
 	sigaction(SIGALRM, &handler, &limit->before);
+	pthread_sigmask(SIG_UNBLOCK, &alarm, &limit->mask); /* who started us may have blocked it */
 	timer_settime(limit->timer, 0, &when, NULL);
 	return 0;
 }
@@ -35,5 +40,6 @@ int umbra_limit_start(struct umbra_limit *limit, int ms)
 void umbra_limit_stop(struct umbra_limit *limit)
 {
 	timer_delete(limit->timer);
+	pthread_sigmask(SIG_SETMASK, &limit->mask, NULL);
 	sigaction(SIGALRM, &limit->before, NULL);
 }

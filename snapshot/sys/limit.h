@@ -2,7 +2,8 @@
 /*
  * A time limit for a call of this thread that only a signal can end: from then on SIGALRM comes
  * every few milliseconds, so that it cannot be missed between two instructions, until stopped.
- * The handler does nothing; one that the program had is put back. One limit a process at a time.
+ * The handler does nothing; it, and whether the signal was blocked, are put back as they were. One
+ * limit a process at a time.
  */
 #pragma once
 
@@ -12,6 +13,7 @@
 struct umbra_limit {
 	timer_t timer;
 	struct sigaction before;
+	sigset_t mask;
 };
 
 int umbra_limit_start(struct umbra_limit *limit, int ms);

@@ -418,6 +418,20 @@ Test(hold, a_suspend_that_does_not_end_is_interrupted)
 	cr_assert_eq(lists(), 0);
 }
 
+/* Whoever started us may have blocked the signal, and that is inherited. */
+Test(hold, a_suspend_is_interrupted_whatever_was_blocked)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	lab_stick(1);
+	cr_assert_eq(create(&id, NULL, &err), -ETIME, "%s", err.text);
+	cr_assert(nothing_held());
+}
+
 Test(hold, release_that_is_late_does_not_spoil_the_set)
 {
 	struct umbra_error err = {0};
