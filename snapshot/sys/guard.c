@@ -348,12 +348,16 @@ int umbra_guard_arm(struct umbra_guard *g, const struct umbra_dm_device *devices
 int umbra_guard_check(struct umbra_guard *g, struct umbra_error *err)
 {
 	struct pollfd p[] = {{.fd = g->two[0].fd}, {.fd = g->two[1].fd}};
+	int r;
 
 	if (atomic_load(&g->page->fired) || umbra_boottime_us() >= g->late_us)
 		return umbra_fail(err, UMBRA_E_BUSY, ETIME,
 				  "the volumes could not be held and released in time: something "
 				  "writes too much, or a device is too slow; try again");
-	if (poll(p, UMBRA_ARRAY_SIZE(p), 0) != 0)
+	do {
+		r = poll(p, UMBRA_ARRAY_SIZE(p), 0);
+	} while (r < 0 && errno == EINTR);
+	if (r != 0)
 		return umbra_fail(err, UMBRA_E_INTERRUPTED, EPIPE,
 				  "umbra-guard was killed while volumes were held; try again");
 	return 0;
