@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/log.h"
 #include "coordinator/daemon.h"
 
 struct work {
@@ -49,6 +50,17 @@ static bool is_needed(const json_t *areas)
 	return false;
 }
 
+/* What is active depends on umbrad, also when something else is not. r: what came before. */
+static int start_daemon(struct umbra_session *s, int r, struct umbra_error *err)
+{
+	struct umbra_error why = {0};
+	int started = umbra_daemon_start(s->engine, r < 0 ? &why : err);
+
+	if (r < 0 && started < 0)
+		umbra_log_error("%s", why.text);
+	return r < 0 ? r : started;
+}
+
 int umbra_activate(struct umbra_session *s, bool early, json_t *result, struct umbra_error *err)
 {
 	struct work w = {.s = s, .areas = json_array(), .lost = json_array()};
@@ -64,8 +76,6 @@ int umbra_activate(struct umbra_session *s, bool early, json_t *result, struct u
 		if (p[i]->storage && p[i]->storage->activate)
 			r = activate_one(&w, p[i]->storage, err);
 	if (w.r < 0)
-		return w.r;
-	if (r == 0 && !early && is_needed(w.areas))
-		r = umbra_daemon_start(s->engine, err);
-	return r;
+		r = w.r;
+	return !early && is_needed(w.areas) ? start_daemon(s, r, err) : r;
 }

@@ -289,6 +289,23 @@ static int look_after(const struct umbra_storage_watch *watch, int *again_ms,
 	return 0;
 }
 
+static int list_areas(int state_fd, const char *state_dir, json_t *out, struct umbra_error *err)
+{
+	(void)state_dir;
+	(void)err;
+	if (faccessat(state_fd, "needed", F_OK, 0) == 0)
+		json_array_append_new(out, json_pack("{s:s}", "state", "active"));
+	return 0;
+}
+
+/* Of several areas one that is broken may be the last. */
+static int activate(const struct umbra_storage_watch *watch, struct umbra_error *err)
+{
+	return faccessat(watch->state_fd, "broken", F_OK, 0) == 0
+		       ? umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG, "told to be broken")
+		       : 0;
+}
+
 static int let_go(int limit_ms, struct umbra_error *err)
 {
 	(void)limit_ms;
@@ -318,7 +335,12 @@ static int fates(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_
 }
 
 static const struct umbra_storage_ops storage = {
-	.look_after = look_after, .let_go = let_go, .fates = fates};
+	.list = list_areas,
+	.look_after = look_after,
+	.let_go = let_go,
+	.activate = activate,
+	.fates = fates,
+};
 
 const struct umbra_provider *const *umbra_providers(size_t *n)
 {

@@ -129,12 +129,35 @@ Test(daemon, does_not_end_when_it_is_needed_again)
 	unlink(needed);
 }
 
-static void need_it(void)
+static void put(const char *name)
 {
-	_cleanup_free_ char *needed = umbra_asprintf("%s/needed", state);
+	_cleanup_free_ char *path = umbra_asprintf("%s/%s", state, name);
 
 	mkdir(state, 0700);
-	close(open(needed, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
+static void need_it(void)
+{
+	put("needed");
+}
+
+/* Of several volumes: the others are in use from now on, and need somebody who looks after them. */
+Test(daemon, is_started_also_when_a_volume_cannot_be_activated)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	struct umbra_error err = {0};
+	json_t *report;
+	int ms;
+
+	need_it();
+	put("broken");
+	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0, "%s", err.text);
+	cr_assert_eq(umbra_coordinator_activate(c, false, NULL, &report, &err), -EBADMSG);
+	cr_assert_str_eq(err.text, "told to be broken");
+	for (ms = 0; ms < 5000 && !is_locked(); ms += 10)
+		usleep(10000);
+	cr_assert(is_locked());
 }
 
 /* Whoever looks by then, another than this one; 0: nobody. */
