@@ -24,6 +24,8 @@
 #define STUCK_US    700000   /* without a step while writers wait */
 #define HUNG_US     10000000 /* without one at any time */
 #define STOPPED_US  3000000  /* the second */
+#define END_MS      500      /* for it to be dead */
+#define END_LOOK_MS 5
 
 /* What both see. */
 struct page {
@@ -52,13 +54,17 @@ struct umbra_standby *umbra_standby_new(void)
 	return s;
 }
 
+/* Never waits for long: one that sleeps in the kernel, or that a debugger has, is left to itself.
+ */
 static void end_second(struct umbra_standby *s)
 {
+	int ms;
+
 	if (s->pid <= 0)
 		return;
 	kill(s->pid, SIGKILL);
-	while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	for (ms = 0; ms < END_MS && waitpid(s->pid, NULL, WNOHANG) == 0; ms += END_LOOK_MS)
+		usleep(END_LOOK_MS * 1000);
 	s->pid = 0;
 }
 

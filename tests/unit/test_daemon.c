@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/util.h"
@@ -203,6 +205,50 @@ Test(daemon, a_second_that_is_killed_or_stopped_is_no_hindrance)
 		while (is_locked())
 			usleep(10000);
 	}
+}
+
+static pid_t child_of(pid_t pid)
+{
+	_cleanup_free_ char *path = umbra_asprintf("/proc/%d/task/%d/children", pid, pid);
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	int child = 0;
+
+	return f && fscanf(f, "%d", &child) == 1 ? child : 0;
+}
+
+static int64_t last_look_us(void)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/looker", state);
+	struct stat st;
+
+	cr_assert_eq(stat(path, &st), 0);
+	return (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000;
+}
+
+/* One that a debugger has is not gone before that one looks; as little is one that hangs. */
+Test(daemon, a_second_that_cannot_be_ended_is_no_hindrance)
+{
+	struct umbra_error err = {0};
+	int64_t last, before;
+	pid_t second;
+	int ms;
+
+	place_need_root("to trace umbrad");
+	need_it();
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	for (ms = 0; ms < 2000 && !child_of(looker()); ms += 10)
+		usleep(10000);
+	second = child_of(looker());
+	cr_assert_eq(ptrace(PTRACE_SEIZE, second, NULL, NULL), 0);
+	kill(second, SIGSTOP);
+	usleep(4000000); /* it is silent for three seconds, and then killed */
+	last = before = last_look_us();
+	for (ms = 0; ms < 3000 && last == before; ms += 10) {
+		usleep(10000);
+		last = last_look_us();
+	}
+	cr_assert_neq(last, before);
+	waitpid(second, NULL, __WALL);
 }
 
 /* The first and the one that took its place: the next creation has a new one. */
