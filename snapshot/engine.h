@@ -19,8 +19,6 @@
 #include "snapshot/root.h"
 #include "snapshot/set.h"
 
-#define UMBRA_STATE_SYSTEM "/var/lib/umbra"
-
 struct umbra_engine;
 
 /*

@@ -93,7 +93,16 @@ struct umbra_storage_ops {
 	/*
 	 * After a start of the machine, before the volumes are mounted: puts every volume that has
 	 * copies under its layer. Copies of volumes that were, or may have been, written without it
-	 * are lost, and told.
+	 * are lost, and told. Waits for volumes that are not there yet, all in all for wait_ms;
+	 * negative: those that are not there are none of its business.
 	 */
-	int (*activate)(const struct umbra_storage_watch *watch, struct umbra_error *err);
+	int (*activate)(const struct umbra_storage_watch *watch, int wait_ms,
+			struct umbra_error *err);
+
+	/*
+	 * The machine goes down: as long as this process lives nobody can take the layer of a
+	 * volume that is in use now out of the kernel. Once, by who does nothing else afterwards
+	 * but to look after areas: no copy can be made any more.
+	 */
+	int (*keep)(int state_fd, struct umbra_error *err);
 };

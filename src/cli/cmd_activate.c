@@ -8,6 +8,9 @@
 static const struct umbra_option options[] = {
 	{"early", 0, NULL, "nothing is mounted yet: leave it to the system to start umbrad",
 	 UMBRA_WORD_NONE},
+	{"present", 'p', NULL, "leave out volumes that are not there", UMBRA_WORD_NONE},
+	{"wait", 'w', "SECONDS", "wait that long for volumes that are not there yet",
+	 UMBRA_WORD_NONE},
 	{0},
 };
 
@@ -54,13 +57,18 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	_cleanup_coordinator_ struct umbra_coordinator *coordinator = NULL;
 	_cleanup_json_ json_t *report = NULL;
 	struct umbra_terminal terminal;
-	int r = umbra_coordinator_connect(cli->state, &coordinator, err);
+	struct umbra_activate_call call = {.early = umbra_args_has(args, "early"),
+					   .present = umbra_args_has(args, "present")};
+	long long wait_s = 0;
+	int r = umbra_args_number(args, "wait", 0, UMBRA_ACTIVATE_WAIT_MAX, &wait_s, err);
 
+	if (r == 0)
+		r = umbra_coordinator_connect(cli->state, &coordinator, err);
 	if (r < 0)
 		return r;
 	umbra_terminal_init(&terminal);
-	r = umbra_coordinator_activate(coordinator, umbra_args_has(args, "early"),
-				       &terminal.observer, &report, err);
+	call.wait_s = (int)wait_s;
+	r = umbra_coordinator_activate(coordinator, &call, &terminal.observer, &report, err);
 	umbra_terminal_finish(&terminal);
 	if (r < 0)
 		return r;
@@ -78,7 +86,9 @@ const struct umbra_command umbra_command_activate = {
 	.words = "",
 	.summary = "After a start of the machine: put volumes with block copies under their layer",
 	.help = "\nRun before the volumes are mounted: what is written before that is not in the\n"
-		"copies, and then they are lost. umbra-activate.service does it at every start.",
+		"copies, and then they are lost. umbra-activate.service does it at every start, "
+		"and\n"
+		"scripts of the initramfs for the volume that is root.",
 	.options = options,
 	.run = run,
 };

@@ -14,6 +14,8 @@
 
 #define UMBRA_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+#define UMBRA_STATE_SYSTEM "/var/lib/umbra" /* the state directory of root */
+
 /* Closes fd (ignored when negative) without touching errno. Returns -1. */
 int umbra_close(int fd);
 

@@ -9,6 +9,7 @@
 struct work {
 	struct umbra_session *s;
 	json_t *areas, *lost;
+	int wait_ms;
 	int r; /* of the first that failed */
 };
 
@@ -29,7 +30,7 @@ static int activate_one(struct work *w, const struct umbra_storage_ops *ops,
 						  .lost = on_lost,
 						  .arg = w};
 	struct umbra_error why = {0};
-	int r = ops->activate(&watch, w->r == 0 ? err : &why);
+	int r = ops->activate(&watch, w->wait_ms, w->r == 0 ? err : &why);
 
 	if (w->r == 0)
 		w->r = r;
@@ -61,9 +62,13 @@ static int start_daemon(struct umbra_session *s, int r, struct umbra_error *err)
 	return r < 0 ? r : started;
 }
 
-int umbra_activate(struct umbra_session *s, bool early, json_t *result, struct umbra_error *err)
+int umbra_activate(struct umbra_session *s, bool early, int wait_s, json_t *result,
+		   struct umbra_error *err)
 {
-	struct work w = {.s = s, .areas = json_array(), .lost = json_array()};
+	struct work w = {.s = s,
+			 .areas = json_array(),
+			 .lost = json_array(),
+			 .wait_ms = wait_s < 0 ? -1 : wait_s * 1000};
 	const struct umbra_provider *const *p;
 	size_t n, i;
 	int r = 0;

@@ -4,5 +4,7 @@
 
 #include "coordinator/session.h"
 
-/* As umbra_coordinator_activate(): "areas" and "lost" into result. The session needs no lock. */
-int umbra_activate(struct umbra_session *s, bool early, json_t *result, struct umbra_error *err);
+/* wait_s: negative: what is not there is left out. As umbra_coordinator_activate(): "areas" and
+ * "lost" into result. The session needs no lock. */
+int umbra_activate(struct umbra_session *s, bool early, int wait_s, json_t *result,
+		   struct umbra_error *err);

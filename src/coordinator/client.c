@@ -366,13 +366,14 @@ int umbra_coordinator_check(struct umbra_coordinator *c, bool rebuild, int wait_
 	return call(c, message, wait_s, observer, report, err);
 }
 
-int umbra_coordinator_activate(struct umbra_coordinator *c, bool early,
+int umbra_coordinator_activate(struct umbra_coordinator *c, const struct umbra_activate_call *a,
 			       struct umbra_observer *observer, json_t **report,
 			       struct umbra_error *err)
 {
-	json_t *message = json_pack("{s:s,s:b}", "type", "activate", "early", early);
+	json_t *message = json_pack("{s:s,s:b,s:b}", "type", "activate", "early", a->early,
+				    "present", a->present);
 
-	return call(c, message, 0, observer, report, err);
+	return call(c, message, a->wait_s, observer, report, err);
 }
 
 static int put_absolute(json_t *message, const char *key, const char *path, struct umbra_error *err)

@@ -11,6 +11,8 @@
 #include "common/doc.h"
 #include "snapshot/provider.h"
 
+#define UMBRA_ACTIVATE_WAIT_MAX 3600
+
 struct umbra_coordinator;
 
 /* state_dir as for umbra_engine_open(). */
@@ -79,13 +81,18 @@ int umbra_coordinator_thaw(json_t *released, json_t *problems, struct umbra_erro
 /* The same, for the start of any program: for root, and what there is to say goes to the log. */
 void umbra_coordinator_release_leftovers(void);
 
+struct umbra_activate_call {
+	bool early;   /* nothing is mounted yet, so umbrad is left to the system */
+	bool present; /* volumes that are not there are left out */
+	int wait_s;   /* else so long, at most UMBRA_ACTIVATE_WAIT_MAX, until they are */
+};
+
 /*
  * Puts every volume that has block copies under its layer again, after a start of the machine.
- * early: nothing is mounted yet, so umbrad is left to the system. *report: JSON object
- * {"areas":[…],"lost":[{"shadow","why"}]}, areas as below, new reference. Fails when one of them
- * cannot be activated, after all were tried.
+ * *report: JSON object {"areas":[…],"lost":[{"shadow","why"}]}, areas as below, new reference.
+ * Fails when one of them cannot be activated, after all were tried.
  */
-int umbra_coordinator_activate(struct umbra_coordinator *c, bool early,
+int umbra_coordinator_activate(struct umbra_coordinator *c, const struct umbra_activate_call *a,
 			       struct umbra_observer *observer, json_t **report,
 			       struct umbra_error *err);
 

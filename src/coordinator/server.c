@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "coordinator/activate.h"
 #include "coordinator/check.h"
+#include "coordinator/client.h"
 #include "coordinator/create.h"
 #include "coordinator/delete.h"
 #include "coordinator/forget.h"
@@ -231,9 +232,17 @@ static int serve_revert(struct umbra_session *s, const json_t *request, json_t *
 static int serve_activate(struct umbra_session *s, const json_t *request, json_t *result,
 			  struct umbra_error *err)
 {
-	int r = begin_look(s, request, err);
+	int64_t wait_s = umbra_doc_int(request, "wait_s", 0);
+	int r;
 
-	return r < 0 ? r : umbra_activate(s, umbra_doc_bool(request, "early", false), result, err);
+	if (wait_s < 0 || wait_s > UMBRA_ACTIVATE_WAIT_MAX)
+		return bad_request(err, "wait_s");
+	r = begin_look(s, request, err);
+	if (r < 0)
+		return r;
+	if (umbra_doc_bool(request, "present", false))
+		wait_s = -1;
+	return umbra_activate(s, umbra_doc_bool(request, "early", false), (int)wait_s, result, err);
 }
 
 static const struct {

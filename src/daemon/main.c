@@ -105,8 +105,9 @@ static int take_lock(struct daemon *d, struct umbra_error *err)
 {
 	int r;
 
+	/* Not for writing: the filesystem may become read-only while we run, as at a shutdown. */
 	d->lock_fd = openat(umbra_engine_state_fd(d->engine), LOCK_NAME,
-			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+			    O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
 		return umbra_fail_errno(err, errno, "cannot open '%s/" LOCK_NAME "'",
 					umbra_engine_state_dir(d->engine));
@@ -125,17 +126,39 @@ static int open_signals(struct umbra_error *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC);
 	return fd < 0 ? umbra_fail_errno(err, errno, "cannot wait for signals") : fd;
+}
+
+static void keep(const struct daemon *d)
+{
+	const struct umbra_provider *const *p;
+	size_t n, i;
+
+	p = umbra_providers(&n);
+	for (i = 0; i < n; i++) {
+		struct umbra_error err = {0};
+
+		if (p[i]->storage && p[i]->storage->keep &&
+		    p[i]->storage->keep(umbra_engine_state_fd(d->engine), &err) < 0)
+			umbra_log_error("%s", err.text);
+	}
 }
 
 /* Was it told to end? */
 static bool wait_for(struct daemon *d, int ms)
 {
 	struct pollfd p = {.fd = d->signals, .events = POLLIN};
+	struct signalfd_siginfo info;
 
-	return poll(&p, 1, ms) > 0;
+	if (poll(&p, 1, ms) <= 0 || read(d->signals, &info, sizeof(info)) != sizeof(info))
+		return false;
+	if (info.ssi_signo != SIGUSR1)
+		return true;
+	keep(d);
+	return false;
 }
 
 /* Until it is told to end (true), or nothing has depended on it for long. */

@@ -299,8 +299,9 @@ static int list_areas(int state_fd, const char *state_dir, json_t *out, struct u
 }
 
 /* Of several areas one that is broken may be the last. */
-static int activate(const struct umbra_storage_watch *watch, struct umbra_error *err)
+static int activate(const struct umbra_storage_watch *watch, int wait_ms, struct umbra_error *err)
 {
+	(void)wait_ms;
 	return faccessat(watch->state_fd, "broken", F_OK, 0) == 0
 		       ? umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG, "told to be broken")
 		       : 0;

@@ -148,6 +148,7 @@ static void need_it(void)
 Test(daemon, is_started_also_when_a_volume_cannot_be_activated)
 {
 	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	struct umbra_activate_call call = {0};
 	struct umbra_error err = {0};
 	json_t *report;
 	int ms;
@@ -155,7 +156,7 @@ Test(daemon, is_started_also_when_a_volume_cannot_be_activated)
 	need_it();
 	put("broken");
 	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0, "%s", err.text);
-	cr_assert_eq(umbra_coordinator_activate(c, false, NULL, &report, &err), -EBADMSG);
+	cr_assert_eq(umbra_coordinator_activate(c, &call, NULL, &report, &err), -EBADMSG);
 	cr_assert_str_eq(err.text, "told to be broken");
 	for (ms = 0; ms < 5000 && !is_locked(); ms += 10)
 		usleep(10000);

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/provider/dm/activate.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/token.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/stamp.h"
+
+#define LOOK_US 50000
 
 /* The kernel believes what it finds in a store. */
 static int check_store(const struct umbra_protected *p, struct umbra_error *err)
@@ -82,7 +88,8 @@ int umbra_protected_activate(struct umbra_protected *p, struct umbra_error *err)
 struct activation {
 	const struct umbra_storage_watch *watch;
 	struct umbra_error *err;
-	int r; /* of the first that failed */
+	bool present; /* only what is there */
+	int r;        /* of the first that failed */
 };
 
 static void tell_lost(const struct umbra_protected *p, const struct umbra_storage_watch *watch)
@@ -96,6 +103,14 @@ static void tell_lost(const struct umbra_protected *p, const struct umbra_storag
 			watch->lost(watch->arg, &copy->id, umbra_dm_lost_why(p, copy, why));
 }
 
+static int is_missing(const struct umbra_dm_state *s, void *arg)
+{
+	dev_t origin;
+
+	(void)arg;
+	return umbra_protected_find(s, &origin, NULL) == -ENODEV;
+}
+
 static int activate_one(const struct umbra_dm_state *s, void *arg)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
@@ -106,10 +121,10 @@ static int activate_one(const struct umbra_dm_state *s, void *arg)
 
 	if (r == 0)
 		r = umbra_protected_activate(p, &why);
-	if (r == 0) {
+	if (r == 0)
 		tell_lost(p, a->watch);
+	if (r == 0 || (a->present && !p && is_missing(s, NULL)))
 		return 0;
-	}
 	umbra_log_error("activating '%s': %s", s->path, why.text);
 	if (a->r == 0) {
 		umbra_fail(a->err, why.code, why.errnum, "activating '%s': %s", s->path, why.text);
@@ -118,10 +133,24 @@ static int activate_one(const struct umbra_dm_state *s, void *arg)
 	return 0;
 }
 
-int umbra_dm_activate(const struct umbra_storage_watch *watch, struct umbra_error *err)
+/* Logical volumes, for one, come when udev has seen all of their disks. */
+static int await_volumes(int state_fd, int wait_ms, struct umbra_error *err)
 {
-	struct activation a = {.watch = watch, .err = err};
-	int r = umbra_dm_state_each(watch->state_fd, activate_one, &a, err);
+	int64_t end = umbra_now_us() + (int64_t)wait_ms * 1000;
+	int r;
 
+	while ((r = umbra_dm_state_each(state_fd, is_missing, NULL, err)) > 0 &&
+	       umbra_now_us() < end)
+		usleep(LOOK_US);
+	return r < 0 ? r : 0;
+}
+
+int umbra_dm_activate(const struct umbra_storage_watch *watch, int wait_ms, struct umbra_error *err)
+{
+	struct activation a = {.watch = watch, .err = err, .present = wait_ms < 0};
+	int r = await_volumes(watch->state_fd, wait_ms, err);
+
+	if (r == 0)
+		r = umbra_dm_state_each(watch->state_fd, activate_one, &a, err);
 	return r < 0 ? r : a.r;
 }

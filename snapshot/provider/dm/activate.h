@@ -9,4 +9,5 @@
  * nobody mounts it; copies that turn out to be lost are lost, which is success. */
 int umbra_protected_activate(struct umbra_protected *p, struct umbra_error *err);
 
-int umbra_dm_activate(const struct umbra_storage_watch *watch, struct umbra_error *err);
+int umbra_dm_activate(const struct umbra_storage_watch *watch, int wait_ms,
+		      struct umbra_error *err);

@@ -62,6 +62,9 @@ int umbra_dm_fates(int state_fd, struct umbra_fate *fates, size_t n, struct umbr
 /* revert.c */
 extern const struct umbra_revert_ops umbra_dm_revert_ops;
 
+/* keep.c */
+int umbra_dm_keep(int state_fd, struct umbra_error *err); /* snapshot/storage.h */
+
 /* storage.c */
 extern const struct umbra_storage_ops umbra_dm_storage;
 /* The volume's diff area; where there is none yet one is made in the volume. */

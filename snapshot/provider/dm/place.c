@@ -44,6 +44,56 @@ int umbra_place_file(int fd, const char *place, struct umbra_error *err)
 			  place);
 }
 
+static bool is_system_state(int state_fd)
+{
+	struct stat ours, system;
+
+	return fstat(state_fd, &ours) == 0 && stat(UMBRA_STATE_SYSTEM, &system) == 0 &&
+	       ours.st_dev == system.st_dev && ours.st_ino == system.st_ino;
+}
+
+static int late(const char *what, const char *path, struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			  "%s '%s' is not on the root filesystem, so it cannot be read when "
+			  "volumes get their "
+			  "layer at a start, and their shadow copies would be lost then: "
+			  "umbra-activate.service(8) says what can be done; 'umbra storage add "
+			  "--force' makes "
+			  "a diff area nevertheless",
+			  what, path);
+}
+
+/* The directory that a file is in, or will be. */
+static int stat_parent(const char *path, struct stat *out)
+{
+	_cleanup_free_ char *parent = strdup(path);
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+
+	if (!slash)
+		return -ENOENT;
+	slash[slash == parent] = '\0';
+	return stat(parent, out) < 0 ? -errno : 0;
+}
+
+int umbra_place_early(int state_fd, const char *place, struct umbra_error *err)
+{
+	struct stat root, st;
+
+	if (!is_system_state(state_fd))
+		return 0;
+	if (stat("/", &root) < 0 || fstat(state_fd, &st) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '/'");
+	if (st.st_dev != root.st_dev)
+		return late("the state directory", UMBRA_STATE_SYSTEM, err);
+	if (!place || (stat(place, &st) == 0 && S_ISBLK(st.st_mode)))
+		return 0;
+	/* One that is not there is somebody else's to tell. */
+	if (stat_parent(place, &st) < 0 || st.st_dev == root.st_dev)
+		return 0;
+	return late("the diff area", place, err);
+}
+
 static int walk(dev_t dev, dev_t below, int depth);
 
 static int open_sys(dev_t dev)

@@ -6,6 +6,14 @@
 
 #include "common/error.h"
 
+/*
+ * Is an area there when umbra-activate.service needs it: at a start, when only the root filesystem
+ * is mounted? Its record in the state directory, and it itself, when place is a file or will be one
+ * (NULL: it is inside). UNSUPPORTED: it is not. Other state directories than the system's are
+ * activated by who has them.
+ */
+int umbra_place_early(int state_fd, const char *place, struct umbra_error *err);
+
 /* May a file in this directory be one? UNSUPPORTED: on a filesystem that moves its files' blocks
  * (btrfs, f2fs), has none (tmpfs), or is another machine's. place is for the message. */
 int umbra_place_filesystem(int dirfd, const char *place, struct umbra_error *err);

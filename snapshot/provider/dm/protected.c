@@ -108,7 +108,7 @@ static bool is_volume(const struct umbra_dm_state *s, const struct umbra_dm_info
 			: *info->uuid == '\0' && strcmp(s->name, info->name) == 0;
 }
 
-static int find_origin(const struct umbra_dm_state *s, dev_t *out, struct umbra_error *err)
+int umbra_protected_find(const struct umbra_dm_state *s, dev_t *out, struct umbra_error *err)
 {
 	_cleanup_dm_list_ struct umbra_dm_list list = {0};
 	size_t i;
@@ -117,7 +117,7 @@ static int find_origin(const struct umbra_dm_state *s, dev_t *out, struct umbra_
 	if (r < 0)
 		return r;
 	for (i = 0; i < list.n; i++) {
-		if (!is_volume(s, &list.v[i]))
+		if (!is_volume(s, &list.v[i]) || !list.v[i].live)
 			continue;
 		*out = list.v[i].dev;
 		return 0;
@@ -424,7 +424,7 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 		      struct umbra_area **area, struct umbra_error *err)
 {
 	dev_t real;
-	int r = find_origin(s, &p->layer.origin, err);
+	int r = umbra_protected_find(s, &p->layer.origin, err);
 
 	if (r == 0)
 		r = volume_sectors(p->layer.origin, &p->kernel.sectors, err);

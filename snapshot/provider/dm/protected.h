@@ -48,6 +48,9 @@ UMBRA_DEFINE_CLEANUP(struct umbra_protected *, protected, umbra_protected_close)
 int umbra_protected_open_dev(int state_fd, dev_t origin, int wait_ms, struct umbra_protected **out,
 			     struct umbra_error *err);
 
+/* The device of a record's volume. -ENODEV: it is not there, or has no table yet. */
+int umbra_protected_find(const struct umbra_dm_state *s, dev_t *out, struct umbra_error *err);
+
 /* Which area the volume has by the records: 1, or 0 when none. */
 int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
 			    struct umbra_error *err);

@@ -11,6 +11,7 @@
 #include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/look_after.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/place.h"
 #include "snapshot/provider/dm/walls.h"
 
 /* --- making --- */
@@ -53,6 +54,8 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 	_cleanup_area_ struct umbra_area *area = NULL;
 	int r = umbra_layer_check(wanted.origin, err);
 
+	if (r == 0 && !request->force)
+		r = umbra_place_early(state_fd, request->place, err);
 	if (r == 0)
 		r = forget_gone(state_fd, wanted.origin, err);
 
@@ -278,4 +281,5 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.look_after = umbra_dm_look_after,
 	.let_go = umbra_walls_let_go,
 	.activate = umbra_dm_activate,
+	.keep = umbra_dm_keep,
 };
