@@ -26,7 +26,7 @@
 #define FUA     2U
 #define DISCARD 4U
 #define MARK    8U
-#define BLOCK   512U        /* what is written whole or not at all */
+#define BLOCK   4096U       /* what is written whole or not at all: ext4 relies on it */
 #define PIECE   (64U << 10) /* a multiple */
 
 struct super {
