@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -86,12 +87,26 @@ static int prepare(struct umbra_error *err)
 	return lock_memory(err);
 }
 
+/* Somebody may read what the requester writes, and wait for the end of it; what we have to say goes
+ * to syslog, too. A terminal and a file make nobody wait. */
+static void let_go_of_pipes(void)
+{
+	int fd, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	for (fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+		if (fstat(fd, &st) < 0 || S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))
+			dup2(null, fd);
+	umbra_close(null);
+}
+
 static int watch(const char *which)
 {
 	struct umbra_guard_answer failed = {.word = UMBRA_GUARD_FAILED};
 	struct umbra_error err = {0};
 
 	ignore_signals();
+	let_go_of_pipes();
 	if (strcmp(which, "second") == 0) {
 		state.delay_us = SECOND_DELAY_US;
 		prctl(PR_SET_NAME, "umbra-second"); /* is not killed by the other's name */

@@ -4,6 +4,7 @@
  * devices, are killed and stopped at each of their points, alone and together.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,6 +259,35 @@ Test(hold, a_guard_killed_or_stopped_while_it_releases)
 			survive(faults);
 		}
 	}
+}
+
+/* `umbra create | cat` is done when umbra is, though a guard is not. */
+Test(hold, who_reads_what_the_requester_says_waits_for_no_guard)
+{
+	struct pollfd p = {.events = POLLIN};
+	int64_t until = umbra_now_us() + 10000000;
+	char buf[4096];
+	int ends[2];
+	ssize_t n = 1;
+	pid_t pid;
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		setenv("UMBRA_TEST_FAULT", "create.held:kill:2,guard.fired:stop", 1);
+		_exit(create(&(struct umbra_id){0}, NULL, &(struct umbra_error){0}) == 0);
+	}
+	close(ends[1]);
+	p.fd = ends[0];
+	while (n > 0 && umbra_now_us() < until)
+		if (poll(&p, 1, 100) > 0)
+			n = read(ends[0], buf, sizeof(buf));
+	cr_assert_eq(n, 0);
+	cr_assert(child_has_ended(pid, 3000));
+	cr_assert_gt(end_children(), 0, "the guard that was stopped");
+	close(ends[0]);
 }
 
 /* All three at once, the last before it began, half way or when it had done: the next umbra does
