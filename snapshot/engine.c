@@ -134,9 +134,10 @@ static int refuse_frozen(const struct umbra_engine *e, struct umbra_error *err)
 
 	if (!above)
 		return umbra_oom(err);
+	/* The nearest that is there; of "/state" it is "/". */
 	while ((fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT &&
-	       (slash = strrchr(above, '/')) != above)
-		*slash = '\0';
+	       (slash = strrchr(above, '/')))
+		slash[slash == above] = '\0';
 	if (fd < 0 || umbra_thawed(fd, UMBRA_THAW_WAIT_MS) == 0)
 		return 0;
 	what = umbra_asprintf("the filesystem of umbra's state directory '%s'", e->state_dir);

@@ -91,7 +91,9 @@ struct umbra_found {
 	const char *where;    /* for messages */
 	const json_t *record; /* COPY: as umbra_shadow_record() wrote it */
 	const char *why;      /* FOREIGN, STRANGE: what is wrong with it */
-	bool lost;            /* it cannot be read any more, which its open() says too */
+	bool here; /* FOREIGN: its place is in, or named by, this state directory, which was
+		    * moved, or copied */
+	bool lost; /* it cannot be read any more, which its open() says too */
 };
 
 /* Given all that scan() finds. A negative result ends the scan with it. */

@@ -72,6 +72,8 @@ static int look(void *arg, const struct umbra_found *found)
 	case UMBRA_FOUND_FOREIGN:
 		if (set)
 			return 0;
+		if (umbra_found_is_moved(found, u->state_fd))
+			return look_at_copy(u, found);
 		break;
 	case UMBRA_FOUND_STRANGE:
 		if (set && found->lost)

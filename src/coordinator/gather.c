@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/gather.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "coordinator/report.h"
 #include "snapshot/document.h"
@@ -127,6 +130,28 @@ static int gather_leftover(struct umbra_gathering *g, const struct umbra_found *
 			    found->where, old->shadows[0]->path);
 }
 
+bool umbra_found_is_moved(const struct umbra_found *found, int state_fd)
+{
+	_cleanup_free_ char *owner = NULL, *mark = NULL;
+	struct stat ours, named;
+
+	if (found->kind != UMBRA_FOUND_FOREIGN || !found->here ||
+	    umbra_doc_get_path(found->record, "state_dir", &owner) < 0)
+		return false;
+	if (fstat(state_fd, &ours) == 0 && stat(owner, &named) == 0 &&
+	    ours.st_dev == named.st_dev && ours.st_ino == named.st_ino)
+		return true;
+	mark = umbra_asprintf("%s/" UMBRA_STATE_MARK, owner);
+	return mark && access(mark, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+/* Is it ours by the catalog, or because its state directory is where we are now? */
+static bool is_ours(const struct umbra_gathering *g, const struct umbra_found *found)
+{
+	return found->record && (umbra_set_of_shadow(&g->old->list, found->id) ||
+				 umbra_found_is_moved(found, g->state_fd));
+}
+
 static int gather(void *arg, const struct umbra_found *found)
 {
 	struct umbra_gathering *g = arg;
@@ -137,6 +162,9 @@ static int gather(void *arg, const struct umbra_found *found)
 	case UMBRA_FOUND_LEFTOVER:
 		return gather_leftover(g, found);
 	case UMBRA_FOUND_FOREIGN:
+		if (is_ours(g, found))
+			return gather_copy(g, found);
+		break;
 	case UMBRA_FOUND_STRANGE:
 		break;
 	}

@@ -41,5 +41,8 @@ int umbra_carry_over(struct umbra_session *s, struct umbra_gathering *g, struct 
 /* Takes set, also on failure. members: how many copies it had. 0 or -ENOMEM. */
 int umbra_gathering_add(struct umbra_gathering *g, struct umbra_set *set, size_t members);
 
+/* Is the state directory that a FOREIGN copy names not there any more, or ours by another name? */
+bool umbra_found_is_moved(const struct umbra_found *found, int state_fd);
+
 /* NULL when it is not there. */
 struct umbra_set *umbra_set_of_shadow(const struct umbra_set_list *list, const char *shadow_id);

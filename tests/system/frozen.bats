@@ -136,3 +136,27 @@ others_work() {
 	run -0 umbra create --provider copy "$T/volume"
 	thaw
 }
+
+@test "frozen root: a state directory of which nothing is there yet is refused, too" {
+	local dir
+	make_ext4 "$T/root" 64M
+	mkdir -p "$T/root"{/data,/proc,/dev,"$UMBRA_RUN"}
+	for dir in usr bin lib lib64 etc; do
+		if [ -L "/$dir" ]; then cp -P "/$dir" "$T/root/"; elif [ -d "/$dir" ]; then mkdir "$T/root/$dir"; fi
+	done
+	cat >"$T/in-root" <<-'END'
+		for dir in usr bin lib lib64 etc proc dev "${UMBRA_RUN#/}"; do
+			[ -L "/$dir" ] || [ ! -d "/$dir" ] || mount --rbind "/$dir" "$T/root/$dir"
+		done
+		fsfreeze -f "$T/root"
+		echo frozen
+		timeout 20 chroot "$T/root" "$UMBRA" --state /state create /data
+	END
+	echo "$T/root" >"$T/.image/frozen"
+	env -u UMBRA_TEST_TAG setsid sh -c 'sleep 30; fsfreeze -u "$1"' sh "$T/root" >/dev/null 2>&1 3>&- 4>&- &
+	echo $! >"$T/.image/thawer"
+	run unshare -m --propagation private bash -e "$T/in-root"
+	assert_error 1 "the filesystem of umbra's state directory '/state' is frozen.*'fsfreeze -u /'"
+	thaw
+	[ ! -e "$T/root/state" ]
+}

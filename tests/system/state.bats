@@ -75,3 +75,26 @@ tree() {
 	wait "$pid" || true
 	[ "$status" = 0 ]
 }
+
+@test "a state directory that was moved is one with its copies, also without its catalog" {
+	mkdir "$T/data"
+	echo one >"$T/data/f"
+	umbra create "$T/data" >/dev/null
+	cp -a "$UMBRA_STATE" "$T/twin"
+	rm "$T/twin/catalog.db"
+	run umbra --state "$T/twin" check --rebuild
+	assert_error 1 "belongs to the state directory '$UMBRA_STATE', which is there, too"
+	[ "$(umbra --state "$T/twin" list --json | jq '.sets | length')" = 0 ]
+	mv "$UMBRA_STATE" "$T/moved"
+	umbra --state "$T/moved" check
+	rm "$T/moved/catalog.db"
+	umbra --state "$T/moved" check --rebuild
+	[ "$(umbra --state "$T/moved" list --json | jq '.sets | length')" = 1 ]
+	umbra --state "$T/moved" check
+	# By its old name, too.
+	ln -s moved "$UMBRA_STATE"
+	rm "$T/moved/catalog.db"
+	umbra check --rebuild
+	[ "$(umbra list --json | jq '.sets | length')" = 1 ]
+	umbra delete latest
+}

@@ -26,11 +26,11 @@ static int judge(const json_t *record, struct umbra_found *found, const char *st
 		umbra_fail(err, UMBRA_E_DAMAGED, EUCLEAN, "its record is that of another one");
 	} else if (strcmp(owner, state_dir) != 0) {
 		found->kind = UMBRA_FOUND_FOREIGN;
-		umbra_fail(
-			err, UMBRA_E_EXISTS, EEXIST,
-			"its record says that it belongs to the state directory '%s': if that was "
-			"moved here, move it back for the rebuild",
-			owner);
+		found->here = true;
+		umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+			   "its record says that it belongs to the state directory '%s', which is "
+			   "there, too",
+			   owner);
 	}
 	return 0;
 }

@@ -25,8 +25,11 @@ static int judge(const json_t *record, const struct search *s, struct umbra_foun
 		umbra_fail(why, UMBRA_E_DAMAGED, EUCLEAN, "its record is that of another one");
 	} else if (strcmp(owner, s->state_dir) != 0) {
 		found->kind = UMBRA_FOUND_FOREIGN;
+		found->here = true;
 		umbra_fail(why, UMBRA_E_EXISTS, EEXIST,
-			   "its record says that it belongs to the state directory '%s'", owner);
+			   "its record says that it belongs to the state directory '%s', which is "
+			   "there, too",
+			   owner);
 	}
 	return 0;
 }
