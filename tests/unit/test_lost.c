@@ -8,23 +8,16 @@
 #include <unistd.h>
 
 #include "common/util.h"
-#include "coordinator/client.h"
+#include "coordinator_rig.h"
 #include "daemon/lost.h"
-#include "fake_provider.h"
-#include "place.h"
 #include "snapshot/engine.h"
 
-static char state[80], vol_a[96], vol_b[80], lock[80];
+static char lock[80];
 
 static void setup(void)
 {
-	place_begin();
-	snprintf(state, sizeof(state), "%s/state", place);
-	snprintf(vol_a, sizeof(vol_a), "%s/a", place);
-	snprintf(vol_b, sizeof(vol_b), "%s/b", place);
+	rig_begin();
 	snprintf(lock, sizeof(lock), "%s/lock", place);
-	cr_assert_eq(mkdir(vol_a, 0755) | mkdir(vol_b, 0755), 0);
-	fake_plan = (struct fake_plan){0};
 }
 
 TestSuite(lost, .init = setup, .fini = place_end, .timeout = 60);
@@ -35,7 +28,7 @@ static struct umbra_set *load(void)
 	_cleanup_engine_ struct umbra_engine *e = NULL;
 	_cleanup_set_list_ struct umbra_set_list list = {0};
 
-	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
+	cr_assert_eq(umbra_engine_open(rig_state, UMBRA_CATALOG_READ, &e, NULL), 0);
 	cr_assert_eq(umbra_engine_sets(e, UMBRA_LOAD_FULL, &list, NULL), 0);
 	cr_assert_leq(list.n, 1);
 	if (list.n == 0)
@@ -46,17 +39,10 @@ static struct umbra_set *load(void)
 
 static struct umbra_set *create(void)
 {
-	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
-	const char *paths[] = {vol_a, vol_b};
-	struct umbra_create_request request = {.paths = paths, .n_paths = 2};
 	struct umbra_error err = {0};
-	json_t *warnings = NULL;
 	struct umbra_id id;
 
-	cr_assert_eq(umbra_coordinator_connect(state, &c, &err), 0, "%s", err.text);
-	cr_assert_eq(umbra_coordinator_create(c, &request, NULL, &id, &warnings, &err), 0, "%s",
-		     err.text);
-	json_decref(warnings);
+	cr_assert_eq(rig_create(&id, &err), 0, "%s", err.text);
 	return load();
 }
 
@@ -64,12 +50,12 @@ static struct umbra_set *create(void)
 static struct umbra_lost *begin(void)
 {
 	setenv(FAKE_STORAGE, "1", 1);
-	return umbra_lost_new(state);
+	return umbra_lost_new(rig_state);
 }
 
 static char *path_in(const struct umbra_shadow *shadow, const char *name)
 {
-	return umbra_asprintf("%s/fake/%s/%s", state, shadow->id.s, name);
+	return umbra_asprintf("%s/fake/%s/%s", rig_state, shadow->id.s, name);
 }
 
 static void write_file(const char *path, const char *text)
@@ -169,7 +155,7 @@ Test(lost, what_is_there_again_is_lost_no_more)
 Test(lost, what_the_provider_cannot_tell_now_is_asked_again)
 {
 	_cleanup_set_ struct umbra_set *set = create(), *lost = NULL;
-	_cleanup_free_ char *path = umbra_asprintf("%s/unsure", state);
+	_cleanup_free_ char *path = umbra_asprintf("%s/unsure", rig_state);
 	struct umbra_lost *l = begin();
 	int ms;
 
@@ -189,7 +175,7 @@ Test(lost, what_the_provider_cannot_tell_now_is_asked_again)
 Test(lost, what_cannot_be_now_is_tried_again)
 {
 	_cleanup_set_ struct umbra_set *set = create();
-	_cleanup_free_ char *path = umbra_asprintf("%s/lock", state);
+	_cleanup_free_ char *path = umbra_asprintf("%s/lock", rig_state);
 	struct umbra_lost *l = begin();
 	int fd = open(path, O_RDWR | O_CLOEXEC), ms;
 
@@ -238,17 +224,13 @@ Test(lost, umbrad_waits_for_nobody_and_leaves_its_lock_to_nobody)
 Test(lost, what_is_deleted_leaves_no_note)
 {
 	_cleanup_set_ struct umbra_set *set = create();
-	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
-	_cleanup_free_ char *path = umbra_asprintf("%s/lost", state);
+	_cleanup_free_ char *path = umbra_asprintf("%s/lost", rig_state);
 	struct umbra_lost *l = begin();
-	json_t *warnings = NULL;
 
 	lose(set->shadows[0], "a test");
 	settle(l);
 	cr_assert_eq(access(path, F_OK), 0);
-	cr_assert_eq(umbra_coordinator_connect(state, &c, NULL), 0);
-	cr_assert_eq(umbra_coordinator_delete(c, &set->id, 1, 0, NULL, &warnings, NULL), 0);
-	json_decref(warnings);
+	cr_assert_eq(rig_delete(&set->id, NULL), 0);
 	cr_assert_eq(access(path, F_OK), -1);
 	umbra_lost_free(l);
 }
