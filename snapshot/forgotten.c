@@ -7,17 +7,6 @@
 
 #include "snapshot/document.h"
 
-static int write_record(int state_fd, const char *name, const char *text)
-{
-	_cleanup_close_ int dir = umbra_open_dir_make(state_fd, UMBRA_FORGOTTEN_NAME, 0700);
-	int r;
-
-	if (dir < 0)
-		return dir;
-	r = umbra_replace_file(dir, name, 0600, text, strlen(text));
-	return r < 0 ? r : umbra_fsync_dir(state_fd);
-}
-
 int umbra_forgotten_add(int state_fd, const char *state_dir, const struct umbra_set *set,
 			const struct umbra_shadow *shadow, struct umbra_error *err)
 {
@@ -27,7 +16,7 @@ int umbra_forgotten_add(int state_fd, const char *state_dir, const struct umbra_
 
 	if (!text)
 		return umbra_oom(err);
-	r = write_record(state_fd, shadow->id.s, text);
+	r = umbra_put_file(state_fd, UMBRA_FORGOTTEN_NAME, shadow->id.s, text);
 	return r < 0 ? umbra_fail_errno(err, r,
 					"cannot note in '%s/" UMBRA_FORGOTTEN_NAME
 					"' that shadow copy '%s' is forgotten",

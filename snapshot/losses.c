@@ -63,17 +63,6 @@ void umbra_losses_drop(int state_fd, const char *shadow_id)
 		unlinkat(state_fd, UMBRA_LOSSES_NAME, AT_REMOVEDIR); /* with the last one */
 }
 
-static int note(int state_fd, const char *id, const char *why)
-{
-	_cleanup_close_ int dir = umbra_open_dir_make(state_fd, UMBRA_LOSSES_NAME, 0700);
-	int r;
-
-	if (dir < 0)
-		return dir;
-	r = umbra_replace_file(dir, id, 0600, why, strlen(why));
-	return r < 0 ? r : umbra_fsync_dir(state_fd);
-}
-
 /* --- asking --- */
 
 struct asking {
@@ -154,7 +143,7 @@ static int write_down(struct asking *a, const struct umbra_fate *fate, struct um
 	}
 	if (shadow->lost && strcmp(shadow->lost, fate->why) == 0)
 		return 0;
-	r = note(a->state_fd, shadow->id.s, fate->why);
+	r = umbra_put_file(a->state_fd, UMBRA_LOSSES_NAME, shadow->id.s, fate->why);
 	if (r < 0)
 		return umbra_fail_errno(err, r, "cannot note that shadow copy '%s' is lost",
 					shadow->id.s);

@@ -340,3 +340,14 @@ int umbra_find_program(const char *name, const char *const *dirs, char **out,
 			  "': is umbra installed completely?",
 			  name);
 }
+
+int umbra_put_file(int dirfd, const char *dir, const char *name, const char *text)
+{
+	_cleanup_close_ int fd = umbra_open_dir_make(dirfd, dir, 0700);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = umbra_replace_file(fd, name, 0600, text, strlen(text));
+	return r < 0 ? r : umbra_fsync_dir(dirfd);
+}

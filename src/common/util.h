@@ -85,6 +85,9 @@ int umbra_read_file(int dirfd, const char *name, size_t max, char **out, size_t 
  */
 int umbra_replace_file(int dirfd, const char *name, mode_t mode, const void *data, size_t len);
 
+/* The same with a text in the directory dir below dirfd, which is made (0700) if it is missing. */
+int umbra_put_file(int dirfd, const char *dir, const char *name, const char *text);
+
 /* mkdir -p of an absolute or relative path; existing directories are left as they are. */
 int umbra_mkdir_all(const char *path, mode_t mode);
 

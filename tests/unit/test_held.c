@@ -252,6 +252,15 @@ static bool exists(const char *name)
 	return faccessat(held_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* As a killed holder of two devices leaves it. */
+static void leave_list(char name[UMBRA_HELD_NAME_MAX], int64_t until_us)
+{
+	int fd;
+
+	cr_assert_eq(umbra_held_write(held_fd, two_devices(until_us), name, &fd, NULL), 0);
+	close(fd);
+}
+
 static int64_t soon(void)
 {
 	return umbra_boottime_us() + 5000000;
@@ -299,11 +308,9 @@ Test(held, other_devices_are_left_alone)
 {
 	char name[UMBRA_HELD_NAME_MAX];
 	struct fake_dm *dm = fake_dm();
-	int fd;
 
 	place_need_root("to resume devices");
-	cr_assert_eq(umbra_held_write(held_fd, two_devices(soon()), name, &fd, NULL), 0);
-	close(fd);
+	leave_list(name, soon());
 	fake_dm_add(1, "one", "LVM-another"); /* the number went to somebody else */
 	fake_dm_add(2, "another", "");
 	fake_dm_add(3, "three", "LVM-one");
@@ -319,11 +326,9 @@ Test(held, what_cannot_be_resumed_is_tried_again)
 {
 	char name[UMBRA_HELD_NAME_MAX];
 	struct fake_dm *dm = fake_dm();
-	int fd;
 
 	place_need_root("to resume devices");
-	cr_assert_eq(umbra_held_write(held_fd, two_devices(soon()), name, &fd, NULL), 0);
-	close(fd);
+	leave_list(name, soon());
 	dm->devices[1].suspended = dm->devices[2].suspended = 1;
 	dm->devices[1].unresumable = 1;
 	cr_assert_eq(thaw(), 1, "the others are released all the same");
@@ -357,15 +362,13 @@ Test(held, rubbish_is_named_and_hides_nothing)
 {
 	char name[UMBRA_HELD_NAME_MAX];
 	struct fake_dm *dm = fake_dm();
-	int fd;
 
 	place_need_root("to resume devices");
 	put("1.1", "rubbish");
 	put("zz", LIST(DEVICE) "x");
 	cr_assert_eq(symlinkat("/etc/passwd", held_fd, "2.2"), 0);
 	put(".3.3", "");
-	cr_assert_eq(umbra_held_write(held_fd, two_devices(soon()), name, &fd, NULL), 0);
-	close(fd);
+	leave_list(name, soon());
 	dm->devices[1].suspended = 1;
 	cr_assert_eq(thaw(), 1);
 	cr_assert_eq(problems, 3);

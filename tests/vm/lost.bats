@@ -102,7 +102,8 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	[[ $output == *"$T/vol (lost)"* ]]
 	mkdir "$T/tree"
 	umbra mount "$T/tree"
-	[ "$(ls "$T/tree" | grep -c GMT)" = 1 ]
+	set -- "$T/tree"/@GMT*
+	[ $# = 1 ]
 	[ "$(cat "$T/tree/latest$T/more/file")" = two ]
 	run ! ls "$T/tree/latest$T/vol"
 	umbra umount "$T/tree"

@@ -108,7 +108,9 @@ wait_for() {
 
 fewer_sets() { [ "$(umbra list --json | grep -o '@GMT[^"]*' | sort -u | wc -l)" -lt "$1" ]; }
 
+# exhausted FSTYPE COMMAND…: what checks the filesystem at the end.
 exhausted() {
+	BIG=300
 	volume vol /dev/ubdb "$1"
 	copies 5 96M 20
 	write_over 70 8
@@ -119,24 +121,19 @@ exhausted() {
 	write_over 300 8
 	[ "$(layer vol)" = out ] || wait_for 10 lost_copies
 	run ! is_whole 5
+	umbra delete --yes --all "$T/vol" || true
+	umount "$T/vol"
+	"${@:2}"
 }
 
 lost_copies() { umbra storage --json | grep -q '"copies": *0'; }
 
 @test "the pool is exhausted at full speed: first the oldest go, then all; ext4 does not notice" {
-	BIG=300
-	exhausted ext4
-	umbra delete --yes --all "$T/vol" || true
-	umount "$T/vol"
-	e2fsck -fn /dev/mapper/vol
+	exhausted ext4 e2fsck -fn /dev/mapper/vol
 }
 
 @test "the pool is exhausted at full speed: first the oldest go, then all; XFS does not notice" {
-	BIG=300
-	exhausted xfs
-	umbra delete --yes --all "$T/vol" || true
-	umount "$T/vol"
-	xfs_repair -n /dev/mapper/vol
+	exhausted xfs xfs_repair -n /dev/mapper/vol
 }
 
 @test "umbrad is killed while writers are at it: its second takes its place" {
