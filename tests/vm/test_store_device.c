@@ -190,12 +190,17 @@ static int wait_writer(pid_t pid)
 	return -1;
 }
 
-static int stuck(void)
+static bool waits_in(uint64_t store)
 {
 	uint64_t used, granted;
 
-	ok(umbra_store_device_granted(&rig.p.kernel, rig_live(&rig)->number, &granted, &err));
-	return state_of(rig_live(&rig)->number, &used) == UMBRA_STORE_LIVE && used > granted;
+	ok(umbra_store_device_granted(&rig.p.kernel, store, &granted, &err));
+	return state_of(store, &used) == UMBRA_STORE_LIVE && used > granted;
+}
+
+static int stuck(void)
+{
+	return waits_in(rig_live(&rig)->number);
 }
 
 /* A copy whose store has `segments` segments, and a writer who has come to its wall. */
@@ -245,6 +250,39 @@ Test(store_device, given_up_the_origin_goes_on)
 	cr_assert_eq(wait_writer(writer), 10);
 	cr_assert_eq(state_of(store, NULL), UMBRA_STORE_INVALID);
 	ok(umbra_store_device_remove(&rig.p.kernel, store, &err));
+	cr_assert(dm_lab_flows(NULL));
+}
+
+/* The kernel takes no snapshot away that writers wait in; whoever asked would wait with them. */
+Test(store_device, removed_while_writers_wait)
+{
+	volatile unsigned int *done = shared_counter();
+	pid_t writer = writer_at_the_wall(4, done);
+
+	ok(umbra_store_device_remove(&rig.p.kernel, rig_live(&rig)->number, &err));
+	cr_assert_eq(wait_writer(writer), 10);
+	cr_assert(dm_lab_flows(NULL));
+}
+
+Test(store_device, followed_while_writers_wait_in_it)
+{
+	volatile unsigned int *done = shared_counter();
+	uint64_t older;
+	pid_t writer;
+	dev_t snap;
+
+	rig_create(&rig);
+	older = rig_live(&rig)->number;
+	rig_shrink(&rig, 4);
+	snap = rig_prepare(&rig);
+	rig_instant(&rig, snap);
+	writer = start_writer(done);
+	stopped_at(done);
+	cr_assert(waits_in(older));
+	rig_finish(&rig);
+	cr_assert_eq(wait_writer(writer), 10);
+	cr_assert(rig_exact(&rig, 0));
+	cr_assert(rig_exact(&rig, 1));
 	cr_assert(dm_lab_flows(NULL));
 }
 

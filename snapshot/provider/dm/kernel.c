@@ -37,10 +37,29 @@ static int clear_kind(const struct umbra_kernel *k, const char *kind, struct umb
 	return r < 0 ? r : 0;
 }
 
+/* Writers that wait at a wall get errors from it: the kernel takes no snapshot away before. */
+static int open_walls(const struct umbra_kernel *k, struct umbra_error *err)
+{
+	_cleanup_dm_list_ struct umbra_dm_list list = {0};
+	struct umbra_device_name prefix;
+	size_t i;
+	int r;
+
+	umbra_device_name(&k->area, "wall", &prefix);
+	r = umbra_dm_list(prefix.uuid, &list, err);
+	for (i = 0; r == 0 && i < list.n; i++) {
+		if (list.v[i].loaded)
+			r = umbra_dm_unload(umbra_dm_named(list.v[i].name), err);
+		if (r == 0 && list.v[i].suspended)
+			r = umbra_dm_resume(umbra_dm_named(list.v[i].name), err);
+	}
+	return r;
+}
+
 int umbra_kernel_clear(const struct umbra_kernel *k, struct umbra_error *err)
 {
+	int r = open_walls(k, err);
 	size_t i;
-	int r = 0;
 
 	for (i = 0; r == 0 && i < UMBRA_ARRAY_SIZE(order); i++)
 		r = clear_kind(k, order[i], err);

@@ -15,5 +15,6 @@ struct umbra_kernel {
 	uint64_t sectors; /* of the volume */
 };
 
-/* Removes all devices of the area but `real`, whatever they are; readers of views get errors. */
+/* Removes all devices of the area but `real`, whatever they are; readers of views get errors,
+ * writers that wait at a wall go on. */
 int umbra_kernel_clear(const struct umbra_kernel *k, struct umbra_error *err);

@@ -8,9 +8,13 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "snapshot/provider/dm/compact_run.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
+
+/* Of a store that is to be taken away: what may be written until it is. */
+#define WAY_CHUNKS 256
 
 static struct umbra_pool_copy *newest(const struct umbra_protected *p)
 {
@@ -58,6 +62,27 @@ static int undo_creation(struct umbra_protected *p, bool resumed, struct umbra_e
 	return r < 0 ? r : umbra_protected_write(p, &next, err);
 }
 
+/*
+ * Writers at the wall of a store have to be through before the kernel takes it away, or it is
+ * lost: what it needs for that the newest store has. What it does not use comes back at once.
+ */
+static int give_way(struct umbra_protected *p, uint64_t number, struct umbra_error *err)
+{
+	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
+	enum umbra_store_state state;
+	uint64_t used, granted;
+	int r = umbra_store_device_state(&p->kernel, number, &state, &used, err);
+
+	if (r < 0 || state != UMBRA_STORE_LIVE)
+		return r;
+	r = umbra_store_device_granted(&p->kernel, number, &granted, err);
+	if (r < 0 || used + WAY_CHUNKS <= granted)
+		return r;
+	if (umbra_pool_free_segments(p->pool) == 0)
+		r = umbra_live_give_back(p, live->segments.n / 2, err);
+	return r < 0 ? r : umbra_dm_grant_all(p, err);
+}
+
 /* A store that another one has followed: out of the kernel, and its used part is known for good. */
 static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *err)
 {
@@ -65,8 +90,10 @@ static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *
 	_cleanup_pool_ struct umbra_pool *next = NULL;
 	uint64_t used;
 	char why[UMBRA_ERROR_MAX] = "";
-	int r = umbra_store_device_remove(&p->kernel, number, err);
+	int r = give_way(p, number, err);
 
+	if (r == 0)
+		r = umbra_store_device_remove(&p->kernel, number, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.store-out", err);
 	if (r == 0)

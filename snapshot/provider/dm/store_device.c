@@ -499,7 +499,8 @@ int umbra_store_device_remove(const struct umbra_kernel *k, uint64_t store, stru
 	static const char *const kinds[] = {"snap", "cow"};
 	struct umbra_device_name name;
 	size_t i;
-	int r = 0;
+	/* The kernel takes no snapshot away while a write is in it: it waits, and so would we. */
+	int r = umbra_store_device_give_up(k, store, err);
 
 	for (i = 0; r >= 0 && i < UMBRA_ARRAY_SIZE(kinds); i++) {
 		name_of(k, kinds[i], store, &name);

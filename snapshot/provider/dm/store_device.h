@@ -60,6 +60,7 @@ int umbra_store_device_granted(const struct umbra_kernel *k, uint64_t store, uin
 int umbra_store_device_give_up(const struct umbra_kernel *k, uint64_t store,
 			       struct umbra_error *err);
 
-/* Removes the devices, as far as they are there. */
+/* Removes the devices, as far as they are there. Writers that wait at the wall are let go first, as
+ * by give_up(). */
 int umbra_store_device_remove(const struct umbra_kernel *k, uint64_t store,
 			      struct umbra_error *err);
