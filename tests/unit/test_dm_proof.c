@@ -86,6 +86,25 @@ Test(proof, ext_in_use_is_the_same_until_it_is_mounted_again)
 	free(disk);
 }
 
+Test(proof, reverted_in_part_holds_whatever_it_was)
+{
+	struct disk *disk = new_disk();
+	char then[UMBRA_STAMP_MAX], now[UMBRA_STAMP_MAX];
+
+	make_ext(disk, 7, 1000, true);
+	stamp(disk, false, then);
+	memset(disk->data, 0, 4096);
+	stamp(disk, false, now);
+	cr_assert_not(umbra_proof_holds(then, now, false), "wiped by somebody else");
+	memcpy(disk->data, UMBRA_PROOF_REVERTING, strlen(UMBRA_PROOF_REVERTING));
+	stamp(disk, false, now);
+	cr_assert(umbra_proof_holds(then, now, false));
+	cr_assert(umbra_proof_holds(now, now, false));
+	cr_assert_not(umbra_proof_holds(now, now, true));
+	cr_assert_not(umbra_proof_holds(now, then, false), "somebody made a filesystem");
+	free(disk);
+}
+
 Test(proof, ext_that_was_cleaned_by_somebody_else_proves_nothing)
 {
 	struct disk *disk = new_disk();

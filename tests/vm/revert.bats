@@ -148,6 +148,23 @@ each_filesystem() {
 	[ $n -ge 6 ]
 }
 
+@test "the power fails at any point: it goes on" {
+	local point
+	reverted_volume ext4 3
+	for point in hidden piece flushed shown; do
+		UMBRA_TEST_FAULT=dm.revert-$point:kill run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+		end_umbrad
+		forget_devices
+		volume_again vol /dev/ubdb
+		umbra activate
+		[ "$(layer vol)" = in ]
+		umbra revert --yes "$T/vol" --from "$(token 1)"
+		is_copy 1 ext4
+		blocks 3 | diff - "$T/blocks"
+		umbra revert --yes "$T/vol" --from "$(token 3)"
+	done
+}
+
 @test "failing at any point, and going on to another copy" {
 	local point
 	reverted_volume ext4 3 /dev/ubdc

@@ -14,6 +14,7 @@
 #define EXT_STATE_GOOD 1U   /* s_state */
 #define EXT_RECOVER    0x4U /* s_feature_incompat: the journal is to be replayed */
 #define HEAD_BYTES     (EXT_AT + EXT_BYTES)
+#define REVERTING      "reverting"
 
 #define IDENTITY_MAX 56
 
@@ -88,6 +89,8 @@ int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool 
 		stamp_ext(head + EXT_AT, bytes, out);
 	else if (xfs && !ext)
 		return stamp_xfs(read, arg, head, bytes, used, out, err);
+	else if (memcmp(head, UMBRA_PROOF_REVERTING, strlen(UMBRA_PROOF_REVERTING)) == 0)
+		snprintf(out, UMBRA_STAMP_MAX, REVERTING);
 	return 0;
 }
 
@@ -134,6 +137,8 @@ static bool holds_xfs(const char *then, const char *now)
 
 bool umbra_proof_holds(const char *then, const char *now, bool used)
 {
+	if (strcmp(now, REVERTING) == 0)
+		return !used;
 	if (begins(then, "ext ") && begins(now, "ext "))
 		return holds_ext(then, now, used);
 	if (begins(then, "xfs ") && begins(now, "xfs "))

@@ -13,6 +13,9 @@
  *			  still be unclean: who mounts it replays it, and who unmounts it says so.
  *			  A second unclean stop, without the layer, is not told from the first.
  *
+ *	none		  the mark of a revert that is not done: nobody mounts that, and only a
+ *			  revert puts it there, whatever was there before.
+ *
  * What bypasses filesystems (dd) is not seen. Pure: whoever calls does the I/O. What is read is
  * not believed.
  */
@@ -22,6 +25,10 @@
 #include "common/util.h"
 
 #define UMBRA_STAMP_MAX 128 /* with its NUL; fits UMBRA_POOL_TEXT_MAX */
+
+/* What a volume that is reverted only in part has in the place of its superblock, filled up with
+ * zeros. */
+#define UMBRA_PROOF_REVERTING "umbra: reverted only in part; 'umbra revert' goes on with it\n"
 
 /* Reads len bytes at offset; both are multiples of 512. Negative, with err, ends it. */
 typedef int (*umbra_proof_read_fn)(void *arg, uint64_t offset, void *buf, size_t len,

@@ -14,7 +14,9 @@
 
 #include "common/fault.h"
 #include "snapshot/provider/dm/look_after.h"
+#include "snapshot/provider/dm/proof.h"
 #include "snapshot/provider/dm/revert_parts.h"
+#include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 #include "snapshot/sys/mounted.h"
 
@@ -380,6 +382,7 @@ static int hide(struct umbra_dm_revert *v, const struct umbra_area *area, struct
 	    len < SUPERBLOCK_BYTES)
 		return 0;
 	memset(v->is, 0, len);
+	memcpy(v->is, UMBRA_PROOF_REVERTING, strlen(UMBRA_PROOF_REVERTING));
 	if (pwrite(target(v), v->is, len, 0) != (ssize_t)len)
 		return umbra_fail_errno(err, errno, "cannot write the volume");
 	v->hidden = true;
@@ -423,6 +426,8 @@ static int show(struct umbra_dm_revert *v, struct umbra_error *err)
 	if (r == 0)
 		r = open_locked(v, &p, &copy, err);
 	v->next = 0;
+	if (r == 0 && v->hidden)
+		r = umbra_stamp_expect(p, v->view, err);
 	if (r == 0 && v->hidden)
 		r = umbra_dm_revert_run(v, p->area, err);
 	if (r == 0)

@@ -36,22 +36,26 @@ static int read_direct(void *arg, uint64_t offset, void *buf, size_t len, struct
 	return 0;
 }
 
-static int stamp_now(const struct umbra_protected *p, bool used, char out[UMBRA_STAMP_MAX],
-		     struct umbra_error *err)
+static int stamp_of(const struct umbra_protected *p, int fd, bool used, char out[UMBRA_STAMP_MAX],
+		    struct umbra_error *err)
 {
-	_cleanup_close_ int fd = -1;
 	_cleanup_free_ void *bounce = NULL;
-	struct reader reader = {.name = p->pool->volume};
+	struct reader reader = {.fd = fd, .name = p->pool->volume};
 
 	if (posix_memalign(&bounce, BLOCK, PIECE) != 0)
 		return umbra_oom(err);
-	fd = umbra_dm_open(p->in ? p->kernel.real : p->layer.origin, O_RDONLY | O_DIRECT, err);
-	if (fd < 0)
-		return fd;
-	reader.fd = fd;
 	reader.bounce = bounce;
 	return umbra_proof_stamp(read_direct, &reader, p->kernel.sectors * UMBRA_DM_SECTOR, used,
 				 out, err);
+}
+
+static int stamp_now(const struct umbra_protected *p, bool used, char out[UMBRA_STAMP_MAX],
+		     struct umbra_error *err)
+{
+	_cleanup_close_ int fd =
+		umbra_dm_open(p->in ? p->kernel.real : p->layer.origin, O_RDONLY | O_DIRECT, err);
+
+	return fd < 0 ? fd : stamp_of(p, fd, used, out, err);
 }
 
 static int open_count(const struct umbra_protected *p, struct umbra_error *err)
@@ -129,5 +133,18 @@ int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err)
 	r = umbra_protected_begin(p, &next, err);
 	if (r == 0)
 		r = umbra_pool_set_stamp(next, now, err);
+	return r < 0 ? r : umbra_protected_write(p, &next, err);
+}
+
+int umbra_stamp_expect(struct umbra_protected *p, int fd, struct umbra_error *err)
+{
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	char then[UMBRA_STAMP_MAX];
+	int r = stamp_of(p, fd, false, then, err);
+
+	if (r == 0)
+		r = umbra_protected_begin(p, &next, err);
+	if (r == 0)
+		r = umbra_pool_set_stamp(next, then, err);
 	return r < 0 ? r : umbra_protected_write(p, &next, err);
 }

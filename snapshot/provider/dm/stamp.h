@@ -19,6 +19,9 @@ int umbra_stamp_put(const struct umbra_protected *p, struct umbra_pool *pool,
  * only logged: then nothing can be proved later. */
 int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err);
 
+/* The volume is about to be what is read from fd (O_DIRECT), and may be stopped when it is. */
+int umbra_stamp_expect(struct umbra_protected *p, int fd, struct umbra_error *err);
+
 /* The volume's device, so that nobody mounts or checks it as long as it is open. -EBUSY: somebody
  * does already. A descriptor. */
 int umbra_stamp_claim(const struct umbra_protected *p, struct umbra_error *err);
