@@ -221,12 +221,11 @@ bool dm_lab_flows(const char *spared)
 
 bool dm_lab_works(const char *at, int limit_ms)
 {
-	const char *path = lab_path("%s/test", at);
 	pid_t pid = lab_fork();
 	int ms, status;
 
 	if (pid == 0)
-		_exit(write_file(path, (int)getpid()));
+		_exit(write_file(lab_path("%s/test", at), (int)getpid()));
 	for (ms = 0; ms < limit_ms; ms += 10) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return status == 0;
