@@ -263,6 +263,14 @@ watchdog() {
 umbra() { timeout -k 5 "$COMMAND_LIMIT" "$UMBRA_RUN/bin/umbra" "$@" 3>&- 4>&-; }
 mount.umbra() { timeout -k 5 "$COMMAND_LIMIT" "$UMBRA_RUN/bin/mount.umbra" "$@" 3>&- 4>&-; }
 
+# fault_points BEGINNING…: the points at which umbra can be broken (src/common/fault.h) that begin so.
+fault_points() {
+	local beginning
+	for beginning; do
+		UMBRA_TEST_FAULT=list umbra | awk -v b="$beginning" 'index($0, b) == 1'
+	done
+}
+
 # A user who is nobody special, made for this file of tests; prints the name.
 test_user() {
 	if [ "$(id -u)" != 0 ]; then

@@ -33,7 +33,7 @@ blocks() {
 	umbra mount "$T/tree" >"$T/line"
 	for ((k = 1; k <= $1; k++)); do
 		ls "$T/tree/$(token "$k")$T/vol" >/dev/null
-		echo "$k $(masked "/dev/mapper/$(view "$k")")"
+		echo "$k $(masked "/dev/mapper/$(view "$(shadow "$k")")")"
 	done
 	umbra umount "$T/tree"
 }
@@ -43,12 +43,8 @@ masked() {
 	"$BATS_TEST_DIRNAME/masked.py" "$UMBRA_STATE"/dm/*.json "$1"
 }
 
-# The view of copy K.
-view() {
-	local id
-	id=$(umbra show --json "$(token "$1")" | jq -r '.volumes[0].shadow')
-	dmsetup ls | awk -v id="-view-${id:0:18}" 'index($1, id) {print $1}'
-}
+# The id of copy K.
+shadow() { umbra show --json "$(token "$1")" | jq -r '.volumes[0].shadow'; }
 
 # The volume is what copy K was, to the block, and the filesystem is clean.
 is_copy() {
@@ -119,7 +115,7 @@ each_filesystem() {
 @test "killed at any point it goes on; meanwhile it is named, and nothing is made or lost" {
 	local point n=0
 	reverted_volume ext4 3 /dev/ubdc
-	for point in $(UMBRA_TEST_FAULT=list "$UMBRA" | grep -E '^(dm\.revert|revert\.begun|dm\.superblock)'); do
+	for point in $(fault_points dm.revert revert.begun dm.superblock); do
 		n=$((n + 1))
 		UMBRA_TEST_FAULT=$point:kill run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
 		if [ "$point" != dm.superblock ] && [ "$point" != dm.reverted ]; then
@@ -203,7 +199,8 @@ each_filesystem() {
 	is_copy 1 ext4
 }
 
-@test "no room to keep newer copies: refused, with what to do; or they are given up" {
+# Four copies, the last two of which cannot be kept when the volume goes back to the second.
+no_room() {
 	volume vol /dev/ubdb ext4
 	mount -o remount,noinit_itable "$T/vol" # which would take room, sooner or later
 	umbra storage add --size 48M "$T/vol"
@@ -215,6 +212,10 @@ each_filesystem() {
 	create_token "$T/vol"
 	blocks 4 >"$T/blocks"
 	umount "$T/vol"
+}
+
+@test "no room to keep newer copies: refused, with what to do; or they are given up" {
+	no_room
 	run -1 umbra revert --yes "$T/vol" --from "$(token 2)"
 	[[ $output == *"no room"*"2 newer shadow copies"*"older"*--force* ]]
 	umbra check
@@ -225,6 +226,18 @@ each_filesystem() {
 	umbra check
 	[ "$(umbra list --json | jq '.sets | length')" = 2 ]
 	blocks 2 | diff - <(head -2 "$T/blocks")
+}
+
+@test "killed when newer copies were given up: the volume is what it was, and goes back the next time" {
+	local before
+	no_room
+	before=$(masked /dev/mapper/vol)
+	UMBRA_TEST_FAULT=revert.given-up:kill run -1 umbra revert --yes --force "$T/vol" --from "$(token 2)"
+	[ "$(umbra list --json | jq '.sets | length')" = 2 ]
+	[ "$(masked /dev/mapper/vol)" = "$before" ]
+	blocks 2 | diff - <(head -2 "$T/blocks")
+	umbra revert --yes "$T/vol" --from "$(token 2)"
+	is_copy 2 ext4
 }
 
 @test "a copy in which the diff area lies elsewhere is not reverted to" {
