@@ -215,3 +215,20 @@ unclean_restart() {
 	copy_one
 	compare
 }
+
+@test "what a torn write has left behind the list of exceptions is no part of it" {
+	local store stale
+	volume vol /dev/ubdb ext4
+	umbra storage add --at /dev/ubdc "$T/vol"
+	copies 1
+	restart
+	store=$(grep -obUam 1 SnAp /dev/ubdc | cut -d : -f 1)
+	stale=$((store / 16 + 1024 + 500)) # the first area lies in the second chunk
+	printf '\1\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0' |
+		dd of=/dev/ubdc bs=16 seek=$stale conv=notrunc,fsync status=none
+	umbra activate
+	blockdev --flushbufs /dev/ubdc
+	[ "$(dd if=/dev/ubdc bs=16 skip=$stale count=1 status=none | tr -d '\0' | wc -c)" = 0 ]
+	mount /dev/mapper/vol "$T/vol"
+	compare
+}

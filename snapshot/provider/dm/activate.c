@@ -2,6 +2,7 @@
 #include "snapshot/provider/dm/activate.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/fault.h"
@@ -9,15 +10,48 @@
 #include "common/token.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/stamp.h"
+#include "snapshot/provider/dm/store.h"
 
 #define LOOK_US 50000
+
+static bool is_zero(const char *data, size_t len)
+{
+	return len == 0 || (*data == 0 && memcmp(data, data + 1, len - 1) == 0);
+}
+
+/*
+ * The kernel goes on where the list of exceptions ends. Of an area whose writing the end of the
+ * power cut short there may be more behind it, which would count when the list has grown to there.
+ */
+static int clear_behind(const struct umbra_protected *p, uint64_t n, struct umbra_error *err)
+{
+	uint32_t sectors = p->pool->geometry.chunk_sectors;
+	uint64_t epa = umbra_dm_epa(sectors), at;
+	size_t bytes = (size_t)sectors * UMBRA_DM_SECTOR, end = n % epa * (bytes / epa);
+	_cleanup_free_ char *area = malloc(bytes);
+	int r;
+
+	if (!area)
+		return umbra_oom(err);
+	r = umbra_pool_chunk_at(p->pool, umbra_pool_live(p->pool), umbra_dm_area_at(epa, n / epa),
+				&at);
+	if (r < 0)
+		return umbra_fail_errno(err, r, "the list of exceptions leaves its store");
+	r = umbra_area_read(p->area, at * bytes, area, bytes, err);
+	if (r < 0 || is_zero(area + end, bytes - end))
+		return r;
+	memset(area + end, 0, bytes - end);
+	r = umbra_area_write(p->area, at * bytes, area, bytes, err);
+	return r < 0 ? r : umbra_area_flush(p->area, err);
+}
 
 /* The kernel believes what it finds in a store. */
 static int check_store(const struct umbra_protected *p, struct umbra_error *err)
 {
 	_cleanup_exceptions_ struct umbra_exceptions exceptions = {0};
+	int r = umbra_protected_read_store(p, umbra_pool_live(p->pool), &exceptions, NULL, err);
 
-	return umbra_protected_read_store(p, umbra_pool_live(p->pool), &exceptions, NULL, err);
+	return r < 0 ? r : clear_behind(p, exceptions.n, err);
 }
 
 /*
