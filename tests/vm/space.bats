@@ -69,14 +69,6 @@ write_over() {
 
 fill_big() { "$WRITER" "$T/vol/big" "$1" 0 >/dev/null; }
 
-nothing_suspended() {
-	local name
-	for name in $(dmsetup ls | awk '{print $1}'); do
-		[[ $name != *-wall* ]] || continue
-		[[ $(dmsetup info -c --noheadings -o suspended "$name") != Suspended ]] || return 1
-	done
-}
-
 @test "the origin is filled to 100 %, with the diff area inside" {
 	volume vol /dev/ubdb ext4
 	BIG=540

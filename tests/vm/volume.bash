@@ -109,6 +109,15 @@ scribble() {
 	done
 }
 
+# Nobody waits for ever; walls are always suspended.
+nothing_suspended() {
+	local name
+	for name in $(dmsetup ls | awk '{print $1}'); do
+		[[ $name != *-wall* ]] || continue
+		[[ $(dmsetup info -c --noheadings -o suspended "$name") != Suspended ]] || return 1
+	done
+}
+
 # The layer of the volume NAME: in or out.
 layer() {
 	if dmsetup table "$1" | grep -q snapshot-origin; then echo in; else echo out; fi

@@ -77,6 +77,14 @@ static int judge_copy(const struct umbra_protected *p, struct umbra_fate *fate)
 	return set_fate(fate, UMBRA_FATE_KEPT, NULL);
 }
 
+/* Has somebody found out who could not write it to the area? */
+static bool known_lost(int state_fd, const char *area)
+{
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+
+	return umbra_dm_state_read(state_fd, area, &s, NULL) == 0 && s.lost;
+}
+
 /* n copies of one area. */
 static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, size_t n,
 		      struct umbra_error *err)
@@ -94,7 +102,7 @@ static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, 
 		kind = UMBRA_FATE_GONE;
 		umbra_fail(&why, UMBRA_E_NOT_FOUND, ENOENT, "its diff area was removed");
 	}
-	if (r < 0 && !umbra_protected_out_of_reach(r))
+	if (r < 0 && !umbra_protected_out_of_reach(r) && !known_lost(state_fd, area))
 		return umbra_fail(err, why.code, r, "%s", why.text);
 	for (i = 0; i < n; i++)
 		if ((p ? judge_copy(p, &fates[i]) : set_fate(&fates[i], kind, why.text)) < 0)

@@ -84,11 +84,16 @@ static bool is_prepared(const struct umbra_pool *pool)
 	return pool->n_copies > 0 && pool->copies[pool->n_copies - 1].state == UMBRA_POOL_PREPARED;
 }
 
+static bool is_marked(const struct umbra_protected *p)
+{
+	_cleanup_close_ int mark = open_lock(p->run_dir, p->kernel.area.s, "creation", NULL);
+
+	return mark >= 0 && flock(mark, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 bool umbra_protected_being_made(const struct umbra_protected *p)
 {
-	_cleanup_close_ int mark = -1;
-
-	return is_prepared(p->pool) && umbra_protected_mark(p, &mark, NULL) == -EBUSY;
+	return is_prepared(p->pool) && is_marked(p);
 }
 
 const struct umbra_pool_store *umbra_protected_base(const struct umbra_protected *p)
@@ -139,105 +144,6 @@ struct umbra_protected *umbra_protected_close(struct umbra_protected *p)
 		free(p);
 	}
 	return NULL;
-}
-
-/* --- the pool on disk --- */
-
-static int read_slot(const struct umbra_protected *p, uint64_t at, void **out, size_t *len)
-{
-	_cleanup_free_ char *block = malloc(UMBRA_POOL_SLOT_BYTES);
-	size_t n;
-
-	*out = NULL;
-	*len = 0;
-	if (!block)
-		return -ENOMEM;
-	if (umbra_area_read(p->area, at, block, UMBRA_POOL_BLOCK, NULL) < 0)
-		return 0;
-	n = umbra_pool_encoded_length(block);
-	if (n == 0 || n > UMBRA_POOL_SLOT_BYTES)
-		return 0;
-	if (n > UMBRA_POOL_BLOCK &&
-	    umbra_area_read(p->area, at + UMBRA_POOL_BLOCK, block + UMBRA_POOL_BLOCK,
-			    n - UMBRA_POOL_BLOCK, NULL) < 0)
-		return 0;
-	*out = TAKE_PTR(block);
-	*len = n;
-	return 0;
-}
-
-static int write_slots(struct umbra_protected *p, const struct umbra_pool *pool,
-		       struct umbra_error *err)
-{
-	static const uint64_t slots[] = {UMBRA_POOL_SLOT_A, UMBRA_POOL_SLOT_B};
-	_cleanup_free_ void *data = NULL;
-	size_t len, i;
-	int r = umbra_pool_encode(pool, &data, &len, err);
-
-	if (r == 0 && !p->flushed)
-		r = umbra_area_flush(p->area, err);
-	if (r == 0)
-		p->flushed = true;
-	for (i = 0; r == 0 && i < UMBRA_ARRAY_SIZE(slots); i++) {
-		r = umbra_area_write(p->area, slots[i], data, len, err);
-		if (r == 0)
-			r = umbra_fault_fail("dm.superblock", err);
-		if (r == 0)
-			r = umbra_area_flush(p->area, err);
-	}
-	return r;
-}
-
-static int load_pool(struct umbra_protected *p, struct umbra_error *err)
-{
-	_cleanup_free_ void *a = NULL, *b = NULL;
-	size_t a_len, b_len;
-	int r;
-
-	p->pool = umbra_pool_free(p->pool);
-	if (read_slot(p, UMBRA_POOL_SLOT_A, &a, &a_len) < 0 ||
-	    read_slot(p, UMBRA_POOL_SLOT_B, &b, &b_len) < 0)
-		return umbra_oom(err);
-	r = umbra_pool_load(a, a_len, b, b_len, &p->pool, err);
-	if (r < 0)
-		return umbra_wrap(err, r, "diff area %s", p->kernel.area.s);
-	if (strcmp(p->pool->area.s, p->kernel.area.s) != 0)
-		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
-				  "where diff area %s was there is %s now", p->kernel.area.s,
-				  p->pool->area.s);
-	if (umbra_pool_end(p->pool) > umbra_area_sectors(p->area))
-		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
-				  "diff area %s is smaller than what it had: its record is an old "
-				  "one (in the initramfs: run 'update-initramfs -u')",
-				  p->kernel.area.s);
-	if (r == UMBRA_POOL_TORN) {
-		r = write_slots(p, p->pool, err);
-		if (r == 0)
-			umbra_pool_written(p->pool);
-	}
-	return r;
-}
-
-int umbra_protected_begin(const struct umbra_protected *p, struct umbra_pool **next,
-			  struct umbra_error *err)
-{
-	return umbra_pool_dup(p->pool, next, err);
-}
-
-int umbra_protected_write(struct umbra_protected *p, struct umbra_pool **next,
-			  struct umbra_error *err)
-{
-	_cleanup_pool_ struct umbra_pool *pool = TAKE_PTR(*next);
-	int r = p->adrift ? 0 : write_slots(p, pool, err);
-
-	if (r < 0) {
-		load_pool(p, NULL); /* which of the two is there is not known */
-		return umbra_wrap(err, r, "diff area %s", p->kernel.area.s);
-	}
-	umbra_pool_written(pool);
-	umbra_pool_free(p->pool);
-	p->pool = TAKE_PTR(pool);
-	return 0;
 }
 
 static int create_pool(struct umbra_protected *p, const char *volume, struct umbra_error *err)
@@ -352,18 +258,6 @@ static int clear_devices(struct umbra_protected *p, struct umbra_error *err)
 	return r < 0 ? r : umbra_layer_repair(&p->layer, err);
 }
 
-/* The area is gone, so nothing may be written to where it was. */
-static void abandon(struct umbra_protected *p, const struct umbra_error *cause)
-{
-	enum umbra_layer_state state;
-	struct umbra_error why = {0};
-
-	if (umbra_layer_state(&p->layer, &state, &why) < 0 || state == UMBRA_LAYER_OUT)
-		return;
-	if (clear_devices(p, &why) < 0)
-		umbra_log_error("%s; and then: %s", cause ? cause->text : "", why.text);
-}
-
 static int look_at_layer(struct umbra_protected *p, struct umbra_error *err)
 {
 	enum umbra_layer_state state;
@@ -434,8 +328,6 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 		p->area = TAKE_PTR(*area);
 	else
 		r = umbra_area_open(s->place, p->layer.origin, &p->area, err);
-	if (r == -EBADMSG || r == -ENOENT)
-		abandon(p, err);
 	if (r == 0 && umbra_layer_real(&p->layer, &real, NULL) == 0)
 		umbra_area_set_base(p->area, real);
 	return r;
@@ -446,27 +338,80 @@ bool umbra_protected_out_of_reach(int r)
 	return r == -ENODEV || r == -ENOENT || r == -EBADMSG || r == -EUCLEAN;
 }
 
+/*
+ * From here on the volume is written without its copies. The area cannot be told, so the record
+ * beside the catalog is, for the time when it is there again. gone: it is not where it was, and
+ * nothing may be written there.
+ */
+static void give_up(struct umbra_protected *p, int state_fd, struct umbra_dm_state *s, bool gone,
+		    const struct umbra_error *cause)
+{
+	enum umbra_layer_state state;
+	struct umbra_error why = {0};
+
+	if (!p->layer.origin || umbra_layer_state(&p->layer, &state, &why) < 0 ||
+	    state == UMBRA_LAYER_OUT || state == UMBRA_LAYER_HALF)
+		return;
+	if (!gone && (is_marked(p) || umbra_store_device_any_live(&p->kernel, &why) != 0))
+		return;
+	umbra_log_error("the shadow copies of '%s' are lost: %s", s->path, cause->text);
+	free(s->lost);
+	s->lost = strdup(cause->text);
+	if (!s->lost)
+		return; /* and tried again */
+	if (umbra_dm_state_write(state_fd, s, &why) < 0 || clear_devices(p, &why) < 0)
+		umbra_log_error("and then: %s", why.text);
+}
+
+/* What give_up() could not say to the area. */
+static int lose_now(struct umbra_protected *p, int state_fd, struct umbra_dm_state *s,
+		    struct umbra_error *err)
+{
+	int r = umbra_protected_lose(p, s->lost, err);
+
+	if (r < 0)
+		return r;
+	free(TAKE_PTR(s->lost));
+	return umbra_dm_state_write(state_fd, s, err);
+}
+
+static int open_pool(struct umbra_protected *p, int state_fd, struct umbra_dm_state *s,
+		     struct umbra_error *err)
+{
+	int r = umbra_protected_load(p, err);
+
+	if (r == 0 && s->lost)
+		r = lose_now(p, state_fd, s, err);
+	if (r == 0)
+		r = look_at_layer(p, err);
+	return r < 0 ? r : umbra_protected_settle(p, err);
+}
+
 int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 			      struct umbra_protected **out, struct umbra_error *err)
 {
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
 	_cleanup_protected_ struct umbra_protected *p = NULL;
+	struct umbra_error why = {0};
+	bool gone;
 	int r = umbra_id_valid(area) ? open_locked(area, wait_ms, &p, err) : 0;
 
 	/* Not earlier: whoever had the lock may have changed the record. */
 	if (r == 0)
 		r = umbra_dm_state_read(state_fd, area, &s, err);
+	if (r < 0)
+		return r;
+	r = find_parts(p, &s, NULL, &why);
+	gone = r == -EBADMSG || r == -ENOENT;
 	if (r == 0)
-		r = find_parts(p, &s, NULL, err);
-	if (r == 0)
-		r = load_pool(p, err);
-	if (r == 0)
-		r = look_at_layer(p, err);
-	if (r == 0)
-		r = umbra_protected_settle(p, err);
-	if (r == 0)
-		*out = TAKE_PTR(p);
-	return r;
+		r = open_pool(p, state_fd, &s, &why);
+	if (r < 0) {
+		give_up(p, state_fd, &s, gone, &why);
+		return umbra_fail(err, why.code, r, "%s%s", why.text,
+				  s.lost ? "; the shadow copies in it are lost" : "");
+	}
+	*out = TAKE_PTR(p);
+	return 0;
 }
 
 int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area **area,
@@ -481,6 +426,39 @@ int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area *
 		r = create_pool(p, *s->uuid ? s->uuid : s->name, err);
 	if (r == 0)
 		*out = TAKE_PTR(p);
+	return r;
+}
+
+static int no_area(struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "the volume has no diff area: 'umbra storage add' makes one");
+}
+
+int umbra_protected_abandon(int state_fd, dev_t origin, struct umbra_error *err)
+{
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	struct umbra_error why = {0};
+	struct umbra_id area = {0};
+	int r = umbra_protected_area_of(state_fd, origin, &area, err);
+
+	if (r == 0)
+		return no_area(err);
+	r = r < 0 ? r : open_locked(area.s, UMBRA_PROTECTED_WAIT_MS, &p, err);
+	if (r == 0)
+		r = umbra_dm_state_read(state_fd, area.s, &s, err);
+	if (r < 0)
+		return r;
+	if (is_marked(p))
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "another umbra makes a shadow copy of '%s' at this time", s.path);
+	find_parts(p, &s, NULL, NULL);
+	r = clear_devices(p, err);
+	if (r == 0)
+		r = umbra_dm_state_remove(state_fd, area.s, err);
+	if (r == 0 && p->area && umbra_area_destroy(p->area, &why) < 0)
+		umbra_log_warning("%s", why.text);
 	return r;
 }
 
@@ -520,8 +498,7 @@ int umbra_protected_open_dev(int state_fd, dev_t origin, int wait_ms, struct umb
 	int r = umbra_protected_area_of(state_fd, origin, &area, err);
 
 	if (r == 0)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "the volume has no diff area: 'umbra storage add' makes one");
+		return no_area(err);
 	return r < 0 ? r : umbra_protected_open_area(state_fd, area.s, wait_ms, out, err);
 }
 

@@ -63,6 +63,10 @@ int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 /* Is what opening failed with so until somebody does something about it: no volume, no area? */
 bool umbra_protected_out_of_reach(int r);
 
+/* The diff area of a volume goes, with the copies in it, also when it cannot be read. -ENOENT: it
+ * has none. */
+int umbra_protected_abandon(int state_fd, dev_t origin, struct umbra_error *err);
+
 /* A new diff area: writes an empty pool into it. Takes *area. */
 int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area **area,
 			     struct umbra_protected **out, struct umbra_error *err);
@@ -74,6 +78,11 @@ int umbra_protected_each(int state_fd,
 
 /* Slides in, if it is not, with the pool's device. -EBUSY while it is asleep. */
 int umbra_protected_enter(struct umbra_protected *p, struct umbra_error *err);
+
+/* What the diff area says now. One superblock that cannot be read is not missed, unless something
+ * is written. Negative: p->pool is what it was, unless only a damaged superblock could not be
+ * mended. */
+int umbra_protected_load(struct umbra_protected *p, struct umbra_error *err);
 
 /*
  * A change of the pool. begin: a duplicate to change. write: makes it durable and adopts it; frees

@@ -19,6 +19,7 @@ void umbra_dm_state_finish(struct umbra_dm_state *s)
 	free(s->name);
 	free(s->uuid);
 	free(s->path);
+	free(s->lost);
 	json_decref(s->place);
 	*s = (struct umbra_dm_state){0};
 }
@@ -49,6 +50,8 @@ static int parse(const json_t *doc, struct umbra_dm_state *s)
 	if (r == 0)
 		r = umbra_doc_get_path(doc, "path", &s->path);
 	s->place = json_incref((json_t *)place);
+	if (r == 0 && umbra_doc_get_path(doc, "lost", &s->lost) == -ENOMEM)
+		r = -ENOMEM;
 	return r == -ENOENT ? -EBADMSG : r;
 }
 
@@ -96,7 +99,8 @@ int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct um
 	char name[UMBRA_ID_LEN + sizeof(SUFFIX)];
 	int r;
 
-	if (!doc || umbra_doc_set_path(volume, "name", s->name) < 0 ||
+	if (!doc || (s->lost && umbra_doc_set_path(doc, "lost", s->lost) < 0) ||
+	    umbra_doc_set_path(volume, "name", s->name) < 0 ||
 	    umbra_doc_set_path(volume, "uuid", s->uuid) < 0 ||
 	    umbra_doc_set_path(doc, "path", s->path) < 0)
 		return umbra_oom(err);

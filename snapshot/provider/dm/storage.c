@@ -230,6 +230,8 @@ static int remove_area(int state_fd, const char *state_dir,
 					 &p, err);
 
 	(void)state_dir;
+	if (r < 0 && r != -EBUSY && request->force)
+		return umbra_protected_abandon(state_fd, request->volume->dev, err);
 	if (r < 0)
 		return r;
 	if (visible(p->pool) > 0 && !request->force)

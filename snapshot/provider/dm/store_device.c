@@ -329,6 +329,24 @@ int umbra_store_device_state(const struct umbra_kernel *k, uint64_t store,
 	return r < 0 ? r : parse_status(&status, out, used, UMBRA_DM_CHUNK_SECTORS);
 }
 
+int umbra_store_device_any_live(const struct umbra_kernel *k, struct umbra_error *err)
+{
+	_cleanup_dm_list_ struct umbra_dm_list list = {0};
+	enum umbra_store_state state = UMBRA_STORE_ABSENT;
+	struct umbra_device_name prefix;
+	uint64_t number;
+	size_t i;
+	int r;
+
+	umbra_device_name(&k->area, "snap", &prefix);
+	r = umbra_dm_list(prefix.uuid, &list, err);
+	for (i = 0; r == 0 && i < list.n && state != UMBRA_STORE_LIVE; i++) {
+		number = strtoull(list.v[i].uuid + strlen(prefix.uuid), NULL, 10);
+		r = umbra_store_device_state(k, number, &state, NULL, err);
+	}
+	return r < 0 ? r : state == UMBRA_STORE_LIVE;
+}
+
 int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_t *out,
 			      struct umbra_error *err)
 {
