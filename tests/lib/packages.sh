@@ -10,7 +10,7 @@ apt_build=(gcc libc6-dev meson ninja-build pkg-config python3 scdoc
 apt_run=(acl attr btrfs-progs diffutils e2fsprogs fuse3 jq mount passwd rsync util-linux)
 apt_check=(bash-completion bats bindfs clang clang-format clang-tidy cppcheck fish libcap2-bin
 	libclang-rt-dev libcriterion-dev patch procps shellcheck squashfs-tools valgrind xfsprogs zsh)
-apt_vm=(dmsetup kmod udev user-mode-linux)
+apt_vm=(busybox dmsetup initramfs-tools-core kmod systemd udev user-mode-linux)
 
 dnf_build=(gcc glibc-devel meson ninja-build pkgconf-pkg-config python3 scdoc
 	btrfs-progs-devel device-mapper-devel fuse3-devel jansson-devel libblkid-devel libmount-devel
