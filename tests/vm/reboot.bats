@@ -12,37 +12,6 @@ teardown() {
 	umbra_teardown
 }
 
-# copies N: that many copies of $T/vol, with changes between and after.
-copies() {
-	local k
-	: >"$T/tokens"
-	for ((k = 1; k <= $1; k++)); do
-		copy_one
-	done
-	scribble "$T/vol" 99
-}
-
-copy_one() {
-	SEED=$((${SEED:-0} + 1))
-	scribble "$T/vol" $SEED
-	create_token "$T/vol"
-	sums "$T/vol" >"$T/sums.$(wc -l <"$T/tokens")"
-}
-
-# Each copy of $T/tokens is what it was.
-compare() {
-	local token k=0
-	mkdir -p "$T/tree"
-	umbra mount "$T/tree"
-	while read -r token; do
-		k=$((k + 1))
-		sums "$T/tree/$token$T/vol" >"$T/now"
-		diff "$T/now" "$T/sums.$k" || { echo "copy $k is not what it was"; return 1; }
-	done <"$T/tokens"
-	umbra umount "$T/tree"
-	[ $k -gt 0 ]
-}
-
 # None of them is shown any more.
 all_lost() {
 	local token

@@ -25,8 +25,6 @@ teardown() {
 	umbra_teardown
 }
 
-# Umbrad, not its second.
-worker() { pgrep -x umbrad; }
 second() { pgrep -x umbra-standby; }
 
 # copies N SIZE EACH: the volume gets a diff area of that size and N copies, told apart by a file;
@@ -84,18 +82,6 @@ fill_big() { "$WRITER" "$T/vol/big" "$1" 0 >/dev/null; }
 	rm "$T/vol/fill"
 	umount "$T/vol"
 	e2fsck -fn /dev/mapper/vol
-}
-
-# wait_for SECONDS COMMAND…
-wait_for() {
-	local i n=$1
-	shift
-	for ((i = 0; i < n * 10; i++)); do
-		"$@" && return
-		sleep 0.1
-	done
-	echo "after $n s not: $*"
-	return 1
 }
 
 fewer_sets() { [ "$(umbra list --json | grep -o '@GMT[^"]*' | sort -u | wc -l)" -lt "$1" ]; }

@@ -125,3 +125,58 @@ layer() {
 
 # view ID: the device that the shadow copy of this id is read from; it is there while it is.
 view() { dmsetup ls | awk -v id="-view-${1:0:18}" 'index($1, id) {print $1}'; }
+
+# copies N: that many copies of $T/vol, with changes between and after.
+copies() {
+	local k
+	: >"$T/tokens"
+	for ((k = 1; k <= $1; k++)); do
+		copy_one
+	done
+	scribble "$T/vol" 99
+}
+
+copy_one() {
+	SEED=$((${SEED:-0} + 1))
+	scribble "$T/vol" $SEED
+	create_token "$T/vol"
+	sums "$T/vol" >"$T/sums.$(wc -l <"$T/tokens")"
+}
+
+# Each copy of $T/tokens is what it was.
+compare() {
+	local token k=0
+	mkdir -p "$T/tree"
+	umbra mount "$T/tree"
+	while read -r token; do
+		k=$((k + 1))
+		sums "$T/tree/$token$T/vol" >"$T/now"
+		diff "$T/now" "$T/sums.$k" || { echo "copy $k is not what it was"; return 1; }
+	done <"$T/tokens"
+	umbra umount "$T/tree"
+	[ $k -gt 0 ]
+}
+
+# Umbrad, not its second.
+worker() { pgrep -x umbrad; }
+
+# wait_for SECONDS COMMAND…
+wait_for() {
+	local i n=$1
+	shift
+	for ((i = 0; i < n * 10; i++)); do
+		"$@" && return
+		sleep 0.1
+	done
+	echo "after $n s not: $*"
+	return 1
+}
+
+# Walls are.
+nothing_suspended() {
+	local name
+	for name in $(dmsetup ls | awk '{print $1}'); do
+		[[ $name != *-wall* ]] || continue
+		[[ $(dmsetup info -c --noheadings -o suspended "$name") != Suspended ]] || return 1
+	done
+}
