@@ -33,6 +33,8 @@ enum dm_fault {
 	DM_FAULT_COMPACT_NO_FLUSH,  /* the switch is made before the new store is durable */
 	DM_FAULT_COMPACT_LIVE_TAIL, /* room is taken from the live store that its device still maps
 				     */
+	DM_FAULT_MOVE_NO_FLUSH,     /* a segment is another one's before that holds it durably */
+	DM_FAULT_MOVE_LIVE_TAIL,    /* segments move to where the live store's device still ends */
 	DM_FAULT_ONE_SLOT,          /* both slots of the superblock are written before a flush */
 	DM_FAULTS,
 };
@@ -83,7 +85,7 @@ struct dm_world {
 	unsigned int fuse; /* steps until the crash; 0: none */
 	enum dm_crash crash;
 	bool dead; /* the process does nothing any more, with DM_POWER nobody does */
-	unsigned int crashes, compacted, pieces, dropped, lost, stalled;
+	unsigned int crashes, compacted, pieces, dropped, lost, stalled, moved, resized;
 	unsigned int wrong; /* what was noticed, and the first of it in words */
 	char what[256];
 };
@@ -102,6 +104,8 @@ void dm_world_remove(struct dm_world *w, uint32_t copy);
 /* This copy and all older ones cannot be read any more; the newest: none can. */
 void dm_world_lose(struct dm_world *w, uint32_t copy);
 void dm_world_compact(struct dm_world *w, uint32_t copy, uint64_t piece);
+/* The pool gets that many segments, or as few as can be. */
+void dm_world_resize(struct dm_world *w, uint32_t segments);
 void dm_world_monitor(struct dm_world *w);
 void dm_world_open(struct dm_world *w, uint32_t copy);
 void dm_world_close(struct dm_world *w, struct dm_open_view *v);

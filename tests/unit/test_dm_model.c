@@ -50,7 +50,10 @@ static void change(struct dm_world *w, uint32_t copies)
 		dm_world_compact(w, copy, how % 2 ? 1 + how : 1000);
 	else if (what < 85)
 		dm_world_open(w, copy);
-	else if (what < 90)
+	else if (what < 88)
+		dm_world_resize(w,
+				(uint32_t)(w->area->n / DM_WORLD_SEGMENT) * (50 + how / 2) / 100);
+	else if (what < 92)
 		dm_world_close(w, &w->views[how % DM_WORLD_VIEWS]);
 	else
 		dm_world_write(w, how % 32);
@@ -96,7 +99,7 @@ static void walk(struct dm_world *w, const struct run *run)
 
 /* What all runs of a test did together. */
 struct done {
-	unsigned int copies, crashes, compacted, pieces, dropped, lost, stalled;
+	unsigned int copies, crashes, compacted, pieces, dropped, lost, stalled, moved, resized;
 };
 
 static void count(const struct dm_world *w, struct done *done)
@@ -108,6 +111,8 @@ static void count(const struct dm_world *w, struct done *done)
 	done->dropped += w->dropped;
 	done->lost += w->lost;
 	done->stalled += w->stalled;
+	done->moved += w->moved;
+	done->resized += w->resized;
 }
 
 /* Was anything wrong? what, of its size in the world: the first of it in words. */
@@ -163,6 +168,7 @@ Test(dm_model, killed_and_cut_off_at_any_step)
 	cr_assert_gt(done.crashes, 300);
 	cr_assert_gt(done.lost, 50);
 	cr_assert_gt(done.compacted, 400);
+	cr_assert_gt(done.resized, 50);
 }
 
 Test(dm_model, little_room)
@@ -201,10 +207,9 @@ static const struct run busy[] = {{64, 120, 0, 10, 200, 6, 8, 25},
 Test(dm_model, faults_are_noticed)
 {
 	static const unsigned int best[DM_FAULTS] = {
-		[DM_FAULT_GRANT_NOT_DURABLE] = 1,
-		[DM_FAULT_COMPACT_LIVE_TAIL] = 1,
-		[DM_FAULT_COMPACT_NO_FLUSH] = 2,
-		[DM_FAULT_ONE_SLOT] = 2,
+		[DM_FAULT_GRANT_NOT_DURABLE] = 1, [DM_FAULT_COMPACT_LIVE_TAIL] = 1,
+		[DM_FAULT_COMPACT_NO_FLUSH] = 2,  [DM_FAULT_MOVE_NO_FLUSH] = 2,
+		[DM_FAULT_MOVE_LIVE_TAIL] = 1,    [DM_FAULT_ONE_SLOT] = 2,
 	};
 	struct done done = {0};
 	enum dm_fault fault;

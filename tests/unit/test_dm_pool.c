@@ -359,6 +359,41 @@ Test(dm_pool, size_can_change)
 	write_down(pool);
 }
 
+Test(dm_pool, segments_of_sealed_stores_can_move)
+{
+	_cleanup_pool_ struct umbra_pool *pool = make(100);
+	uint32_t end;
+
+	create(pool, 1, 20);
+	create(pool, 2, 20);
+	cr_assert_eq(umbra_pool_store_of(pool, 0), 0);
+	cr_assert_eq(umbra_pool_move(pool, 0, 99, NULL), -EINVAL);
+	cr_assert_eq(umbra_pool_shrink(pool, 20, NULL), 0);
+	for (end = pool->map.n; pool->map.use[end - 1] == UMBRA_SEGMENT_FREE;)
+		end--;
+	cr_assert_eq(umbra_pool_move(pool, umbra_pool_live(pool)->segments.at[0], end, NULL),
+		     -EBUSY);
+	cr_assert_eq(umbra_pool_move(pool, end, end + 1, NULL), -EBUSY);
+	cr_assert_eq(umbra_pool_move(pool, 0, 100, NULL), -EINVAL);
+	cr_assert_eq(umbra_pool_move(pool, 0, end, NULL), 0);
+	cr_assert_eq(pool->stores[0].segments.at[0], end);
+	cr_assert_eq(umbra_pool_store_of(pool, 0), pool->n_stores);
+	cr_assert_eq(umbra_pool_settle(pool, NULL), 0, "not before it is durable");
+	write_down(pool);
+	cr_assert_eq(umbra_pool_settle(pool, NULL), 1);
+}
+
+Test(dm_pool, what_an_area_holds)
+{
+	const struct umbra_pool_geometry g = {32, 16, 8};
+
+	cr_assert_eq(umbra_pool_sectors_of(&g, 8), 10 * 2048);
+	cr_assert_eq(umbra_pool_segments_in(&g, 10 * 2048), 8);
+	cr_assert_eq(umbra_pool_segments_in(&g, 10 * 2048 - 1), 7);
+	cr_assert_eq(umbra_pool_segments_in(&g, 0), 0);
+	cr_assert_eq(umbra_pool_segments_in(&g, UINT64_MAX), UMBRA_SEGMENTS_MAX);
+}
+
 Test(dm_pool, geometry_follows_the_size)
 {
 	const uint64_t mib = 2048;

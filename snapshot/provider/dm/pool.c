@@ -48,6 +48,21 @@ int umbra_pool_geometry(uint64_t area_sectors, uint32_t chunk_sectors,
 	return 0;
 }
 
+uint64_t umbra_pool_sectors_of(const struct umbra_pool_geometry *g, uint32_t segments)
+{
+	return UMBRA_POOL_DATA_AT / UMBRA_DM_SECTOR +
+	       (uint64_t)segments * g->segment_chunks * g->chunk_sectors;
+}
+
+uint32_t umbra_pool_segments_in(const struct umbra_pool_geometry *g, uint64_t area_sectors)
+{
+	const uint64_t before = umbra_pool_sectors_of(g, 0);
+	uint64_t n = area_sectors > before ? area_sectors - before : 0;
+
+	n /= (uint64_t)g->segment_chunks * g->chunk_sectors;
+	return (uint32_t)(n < UMBRA_SEGMENTS_MAX ? n : UMBRA_SEGMENTS_MAX);
+}
+
 uint64_t umbra_pool_chunks(const struct umbra_pool *pool)
 {
 	return (uint64_t)pool->geometry.segments * pool->geometry.segment_chunks;
@@ -255,6 +270,20 @@ uint32_t umbra_pool_owner(const struct umbra_pool *pool, uint32_t store)
 		end += pool->copies[i].n_stores;
 		if (store < end)
 			break;
+	}
+	return i;
+}
+
+uint32_t umbra_pool_store_of(const struct umbra_pool *pool, uint32_t segment)
+{
+	const struct umbra_segments *list;
+	uint32_t i, j;
+
+	for (i = 0; i < pool->n_stores; i++) {
+		list = &pool->stores[i].segments;
+		for (j = 0; j < list->n; j++)
+			if (list->at[j] == segment)
+				return i;
 	}
 	return i;
 }

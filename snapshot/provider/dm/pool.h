@@ -99,6 +99,11 @@ int umbra_pool_geometry(uint64_t area_sectors, uint32_t chunk_sectors,
 			struct umbra_pool_geometry *out, struct umbra_error *err);
 bool umbra_pool_geometry_valid(const struct umbra_pool_geometry *g);
 
+/* How many segments of this size an area of so many sectors has, at most UMBRA_SEGMENTS_MAX; and
+ * how long an area with that many segments is. */
+uint32_t umbra_pool_segments_in(const struct umbra_pool_geometry *g, uint64_t area_sectors);
+uint64_t umbra_pool_sectors_of(const struct umbra_pool_geometry *g, uint32_t segments);
+
 /* Chunks of all segments together: the length that every store's device has (hash table). */
 uint64_t umbra_pool_chunks(const struct umbra_pool *pool);
 
@@ -143,6 +148,8 @@ uint32_t umbra_pool_find_store(const struct umbra_pool *pool, uint64_t number);
 uint32_t umbra_pool_first_store(const struct umbra_pool *pool, uint32_t copy);
 /* Index of the copy that has the store. */
 uint32_t umbra_pool_owner(const struct umbra_pool *pool, uint32_t store);
+/* Index of the store that has the segment, or n_stores. */
+uint32_t umbra_pool_store_of(const struct umbra_pool *pool, uint32_t segment);
 
 /* The newest copy's store, which the kernel writes or is about to; NULL: no layer is needed. */
 struct umbra_pool_store *umbra_pool_live(const struct umbra_pool *pool);
@@ -221,6 +228,13 @@ int umbra_pool_shrink(struct umbra_pool *pool, uint32_t keep, struct umbra_error
  * call them a store's. Returns how many became free; they need not be written for that.
  */
 uint32_t umbra_pool_settle(struct umbra_pool *pool, const bool *mapped);
+
+/*
+ * Another segment, which is free, takes the place of one of a sealed store, which waits (settle).
+ * AFTER what it holds was copied there, durably. -EBUSY: it is no sealed store's.
+ */
+int umbra_pool_move(struct umbra_pool *pool, uint32_t segment, uint32_t to,
+		    struct umbra_error *err);
 
 /*
  * More or fewer segments. More: AFTER the area is longer. Fewer: durable BEFORE it is shorter;

@@ -55,6 +55,27 @@ uint32_t umbra_pool_settle(struct umbra_pool *pool, const bool *mapped)
 	return n;
 }
 
+int umbra_pool_move(struct umbra_pool *pool, uint32_t segment, uint32_t to, struct umbra_error *err)
+{
+	const uint32_t owner = umbra_pool_store_of(pool, segment);
+	struct umbra_segments *list;
+	uint32_t i;
+
+	if (to >= pool->map.n || pool->map.use[to] != UMBRA_SEGMENT_FREE)
+		return umbra_pool_misuse(err, "a segment goes where one is free");
+	if (owner == pool->n_stores || !pool->stores[owner].sealed)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "a segment of the diff area is being written");
+	list = &pool->stores[owner].segments;
+	for (i = 0; list->at[i] != segment;)
+		i++;
+	list->at[i] = to;
+	pool->map.use[to] = UMBRA_SEGMENT_OWNED;
+	pool->map.use[segment] = UMBRA_SEGMENT_PENDING;
+	pool->changed = true;
+	return 0;
+}
+
 int umbra_pool_resize(struct umbra_pool *pool, uint32_t segments, struct umbra_error *err)
 {
 	uint8_t *use;
