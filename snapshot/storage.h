@@ -19,7 +19,7 @@ struct umbra_shadow;
 struct umbra_storage_request {
 	const struct umbra_volume *volume;
 	const char *place; /* add: a file or block device, absolute; NULL: within the volume */
-	uint64_t size;     /* bytes; 0: as much as the provider thinks fit */
+	uint64_t size;     /* bytes; 0: as much as the provider thinks fit (add) */
 	bool force;        /* also where data or copies would be lost */
 };
 
@@ -60,7 +60,14 @@ struct umbra_storage_ops {
 	/* -EEXIST: the volume has an area. *report is a new reference. */
 	int (*add)(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
 		   json_t **report, struct umbra_error *err);
-	/* NULL: it cannot be. */
+	/* 1: it has that size (request->size) already. NO_SPACE, BUSY: what is in the way. */
+	int (*resize)(int state_fd, const char *state_dir,
+		      const struct umbra_storage_request *request, json_t **report,
+		      struct umbra_error *err);
+	/* Finishes or undoes, where that can be, what a process left that was killed while it
+	 * resized an area. Before anything else that changes the state directory. How many. NULL:
+	 * nothing can be left. */
+	int (*reconcile)(int state_fd, struct umbra_error *err);
 	/* The area and what is in it; -EBUSY while there are copies, unless forced. */
 	int (*remove)(int state_fd, const char *state_dir,
 		      const struct umbra_storage_request *request, struct umbra_error *err);

@@ -25,14 +25,21 @@ int umbra_fixed_make(int dirfd, uint64_t bytes, struct umbra_error *err)
 {
 	_cleanup_close_ int fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
+	int r;
+
 	if (fd < 0)
 		return umbra_fail_errno(err, errno, "cannot make a file for a diff area");
+	r = umbra_fixed_reserve(fd, bytes, err);
+	return r < 0 ? r : TAKE_FD(fd);
+}
+
+int umbra_fixed_reserve(int fd, uint64_t bytes, struct umbra_error *err)
+{
 	if (fallocate(fd, 0, 0, (off_t)bytes) < 0) {
 		if (errno == ENOSPC || errno == EDQUOT)
 			return umbra_fail(err, UMBRA_E_NO_SPACE, errno,
 					  "there is no room for a diff area of %llu MiB: delete "
-					  "something, or ask for a smaller one with 'umbra storage "
-					  "add --size'",
+					  "something, or ask for a smaller one with --size",
 					  (unsigned long long)bytes >> 20);
 		return umbra_fail_errno(err, errno, "cannot reserve %llu MiB for a diff area",
 					(unsigned long long)bytes >> 20);
@@ -40,7 +47,7 @@ int umbra_fixed_make(int dirfd, uint64_t bytes, struct umbra_error *err)
 	/* The filesystem must not give these blocks to anybody else after a power cut. */
 	if (fsync(fd) < 0 || syncfs(fd) < 0)
 		return umbra_fail_errno(err, errno, "cannot write out the file of a diff area");
-	return TAKE_FD(fd);
+	return 0;
 }
 
 static int set_flags(int fd, int set, int clear)
@@ -67,6 +74,25 @@ int umbra_fixed_publish(int fd, int dirfd, const char *name, bool immutable,
 	if (r == 0 && (fsync(fd) < 0 || fsync(dirfd) < 0))
 		r = -errno;
 	return r < 0 ? umbra_fail_errno(err, r, "cannot make the file '%s' durable", name) : 0;
+}
+
+int umbra_fixed_hold(int fd, bool immutable, struct umbra_error *err)
+{
+	int r = immutable ? set_flags(fd, FLAGS, 0) : set_flags(fd, 0, FS_IMMUTABLE_FL);
+
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	return r < 0 ? umbra_fail_errno(err, r, "cannot make the file of a diff area %s",
+					immutable ? "immutable" : "changeable")
+		     : 0;
+}
+
+int umbra_fixed_trim(int fd, uint64_t bytes, struct umbra_error *err)
+{
+	/* Also when it has that length: blocks behind it go. */
+	if (ftruncate(fd, (off_t)bytes) < 0 || fsync(fd) < 0)
+		return umbra_fail_errno(err, errno, "cannot make the file of a diff area shorter");
+	return 0;
 }
 
 int umbra_fixed_is(int fd)

@@ -19,6 +19,16 @@ struct umbra_fixed_extent {
  * this process frees it. */
 int umbra_fixed_make(int dirfd, uint64_t bytes, struct umbra_error *err);
 
+/* The first `bytes` of a file get their blocks, durably; it gets as long as that. What fails half
+ * way leaves some: umbra_fixed_trim(). */
+int umbra_fixed_reserve(int fd, uint64_t bytes, struct umbra_error *err);
+
+/* Blocks beyond `bytes` are given back, durably. */
+int umbra_fixed_trim(int fd, uint64_t bytes, struct umbra_error *err);
+
+/* Durable; fd open for reading. One that is immutable cannot be opened for writing. */
+int umbra_fixed_hold(int fd, bool immutable, struct umbra_error *err);
+
 /* Gives it a name, durably, and, where it is written below the filesystem only, makes it
  * immutable. -EEXIST: there is one of that name. */
 int umbra_fixed_publish(int fd, int dirfd, const char *name, bool immutable,

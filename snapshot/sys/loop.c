@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "common/util.h"
 
@@ -55,4 +56,30 @@ int umbra_loop_attach(int fd, bool direct, int *loop_fd, dev_t *dev, struct umbr
 	int r = control < 0 ? -errno : attach(control, &config, loop_fd, dev);
 
 	return r < 0 ? umbra_fail_errno(err, r, "cannot have a loop device (modprobe loop)") : 0;
+}
+
+static int open_loop(dev_t dev)
+{
+	char path[40];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/loop%u", minor(dev));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_rdev == dev)
+		return fd;
+	umbra_close(fd);
+	snprintf(path, sizeof(path), "/dev/block/%u:%u", major(dev), minor(dev));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int umbra_loop_refresh(dev_t dev, struct umbra_error *err)
+{
+	_cleanup_close_ int fd = open_loop(dev);
+	int r = fd < 0 ? fd : ioctl(fd, LOOP_SET_CAPACITY, 0) < 0 ? -errno : 0;
+
+	return r < 0 ? umbra_fail_errno(err, r, "cannot tell loop device %u its new length",
+					minor(dev))
+		     : 0;
 }

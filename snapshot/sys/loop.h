@@ -10,3 +10,6 @@
 /* A loop device over the file fd (open for writing), LOOP_CONFIGURE, Linux 5.8. direct: without the
  * page cache, where the file allows it. *loop_fd keeps it until somebody else uses it. */
 int umbra_loop_attach(int fd, bool direct, int *loop_fd, dev_t *dev, struct umbra_error *err);
+
+/* The device gets the length that its file has by now. */
+int umbra_loop_refresh(dev_t dev, struct umbra_error *err);

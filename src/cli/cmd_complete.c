@@ -129,6 +129,12 @@ static void offer_words(const struct line *l, enum umbra_word word, const char *
 	}
 }
 
+static void offer_verbs(const char *const *verbs, const char *typed)
+{
+	for (; *verbs; verbs++)
+		offer(typed, "", *verbs, "");
+}
+
 static void offer_options(const struct umbra_command *command, const char *typed)
 {
 	const struct umbra_option *lists[] = {command->options, umbra_common_options}, *o;
@@ -236,6 +242,8 @@ static void offer_all(const struct line *l)
 		offer_argument(l, typed);
 	else if (!l->ended && typed[0] == '-')
 		offer_options(l->command, typed);
+	else if (l->n_words == 0 && l->command->verbs)
+		offer_verbs(l->command->verbs, typed);
 	else if (l->n_words < l->command->max_words)
 		offer_words(l, l->command->word, typed, "");
 }

@@ -13,7 +13,8 @@
 static const struct umbra_option options[] = {
 	{"at", 0, "PLACE", "add: a file elsewhere or a block device, not a file in the volume",
 	 UMBRA_WORD_PATH},
-	{"size", 's', "SIZE", "add: bytes, or with K, M, G or T", UMBRA_WORD_NONE},
+	{"size", 's', "SIZE", "add, resize: bytes, with K, M, G or T, or N% of the volume",
+	 UMBRA_WORD_NONE},
 	{"force", 'f', NULL, "also where shadow copies or what lies at PLACE would be lost",
 	 UMBRA_WORD_NONE},
 	{"wait", 'w', "SECONDS", "wait that long for a creation or deletion to end",
@@ -24,12 +25,12 @@ static const struct umbra_option options[] = {
 static int bad_size(const char *text, struct umbra_error *err)
 {
 	return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-			  "--size wants a number of bytes, or one with K, M, G or T behind it, and "
-			  "not '%s'",
+			  "--size wants a number of bytes, one with K, M, G or T behind it, or a "
+			  "part of the volume, 1%% to 100%%, and not '%s'",
 			  text);
 }
 
-static int parse_size(const char *text, uint64_t *out, struct umbra_error *err)
+static int parse_size(const char *text, struct umbra_storage_call *call, struct umbra_error *err)
 {
 	static const char units[] = "KMGT";
 	unsigned long long n;
@@ -43,6 +44,10 @@ static int parse_size(const char *text, uint64_t *out, struct umbra_error *err)
 	n = strtoull(text, &end, 10);
 	if (*text < '0' || *text > '9' || errno || n == 0)
 		return bad_size(text, err);
+	if (strcmp(end, "%") == 0 && n <= 100) {
+		call->percent = (int)n;
+		return 0;
+	}
 	unit = *end ? strchr(units, *end) : NULL;
 	if (unit) {
 		shift = 10 * (int)(unit - units + 1);
@@ -50,7 +55,7 @@ static int parse_size(const char *text, uint64_t *out, struct umbra_error *err)
 	}
 	if (*end || n > (unsigned long long)INT64_MAX >> shift)
 		return bad_size(text, err);
-	*out = n << shift;
+	call->size = n << shift;
 	return 0;
 }
 
@@ -97,16 +102,29 @@ static int report(const struct umbra_cli *cli, json_t *areas, bool is_list, stru
 	return umbra_table_print(table, err);
 }
 
+static const char *const verbs[] = {"list", "add", "resize", "remove", NULL};
+
+static bool is_verb(const char *word)
+{
+	size_t i;
+
+	for (i = 0; verbs[i] && strcmp(verbs[i], word) != 0;)
+		i++;
+	return verbs[i] != NULL;
+}
+
 static int check_words(const char *verb, const struct umbra_args *args, struct umbra_error *err)
 {
 	bool changes = strcmp(verb, "list") != 0;
 
-	if (changes && strcmp(verb, "add") != 0 && strcmp(verb, "remove") != 0)
+	if (!is_verb(verb))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-				  "storage can list, add or remove, and not '%s'", verb);
+				  "storage can list, add, resize or remove, and not '%s'", verb);
 	if (changes && args->n_words < 2)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "storage %s wants the PATH of a volume", verb);
+	if (strcmp(verb, "resize") == 0 && !umbra_args_has(args, "size"))
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "storage resize wants --size SIZE");
 	if (umbra_args_has(args, "at") && strcmp(verb, "add") != 0)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "--at is for storage add");
 	return 0;
@@ -129,7 +147,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 
 	r = check_words(verb, args, err);
 	if (r == 0)
-		r = parse_size(umbra_args_value(args, "size"), &call.size, err);
+		r = parse_size(umbra_args_value(args, "size"), &call, err);
 	if (r == 0)
 		r = umbra_args_number(args, "wait", 0, 1000000, &wait_s, err);
 	call.wait_s = (int)wait_s;
@@ -149,12 +167,13 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 
 const struct umbra_command umbra_command_storage = {
 	.name = "storage",
-	.words = "[list|add|remove] [PATH]",
+	.words = "[list|add|resize|remove] [PATH]",
 	.summary = "Show and change diff areas: where block copies keep what was replaced",
 	.help = "\nThe first shadow copy of a volume makes a diff area by itself: a file in the "
 		"volume.\nPATH names the volume that it lies on.",
 	.options = options,
 	.max_words = 2,
 	.word = UMBRA_WORD_PATH,
+	.verbs = verbs,
 	.run = run,
 };

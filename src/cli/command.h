@@ -61,6 +61,7 @@ struct umbra_command {
 	const struct umbra_option *options; /* ends with name NULL; may be NULL */
 	size_t min_words, max_words;        /* max: (size_t)-1 for any number */
 	enum umbra_word word;               /* of the positional arguments */
+	const char *const *verbs;           /* what the first of them may be; NULL: as word */
 	bool hidden;                        /* not in the list of commands */
 	bool no_json;                       /* prints nothing: --json is not accepted */
 	bool raw;                           /* gets all words unparsed (completion) */

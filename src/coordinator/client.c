@@ -397,8 +397,9 @@ int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_st
 	json_t *list;
 	int r;
 
-	message = json_pack("{s:s,s:s,s:I,s:b}", "type", "storage", "verb", asked->verb, "size",
-			    (json_int_t)asked->size, "force", asked->force);
+	message = json_pack("{s:s,s:s,s:I,s:i,s:b}", "type", "storage", "verb", asked->verb, "size",
+			    (json_int_t)asked->size, "percent", asked->percent, "force",
+			    asked->force);
 	if (!message)
 		return umbra_oom(err);
 	if (asked->path && umbra_id_valid(asked->path))

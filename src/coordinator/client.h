@@ -98,10 +98,11 @@ int umbra_coordinator_activate(struct umbra_coordinator *c, const struct umbra_a
 
 /* Diff areas. path and place as the person wrote them. */
 struct umbra_storage_call {
-	const char *verb;  /* "list", "add" or "remove" */
+	const char *verb;  /* "list", "add", "resize" or "remove" */
 	const char *path;  /* on the volume; NULL: all (list); remove: or an area's id */
 	const char *place; /* add: file or block device; NULL: in the volume */
 	uint64_t size;     /* bytes; 0: the default */
+	int percent;       /* of the volume, instead of size; 0: not */
 	bool force;
 	int wait_s;
 };

@@ -181,6 +181,30 @@ static int reconcile_one(struct umbra_session *s, const struct umbra_set *set, j
 	return json_array_append_new(repaired, text) < 0 ? umbra_oom(err) : 0;
 }
 
+/* Diff areas that were being resized. */
+static int reconcile_areas(struct umbra_session *s, json_t *repaired, struct umbra_error *err)
+{
+	const struct umbra_provider *const *p;
+	struct umbra_error why = {0};
+	size_t n, i;
+	int r = 0;
+
+	p = umbra_providers(&n);
+	for (i = 0; r >= 0 && i < n; i++) {
+		if (!p[i]->storage || !p[i]->storage->reconcile)
+			continue;
+		r = p[i]->storage->reconcile(umbra_engine_state_fd(s->engine), &why);
+		if (r < 0)
+			r = umbra_session_warn(s, "%s", why.text);
+		else if (r > 0 && repaired &&
+			 json_array_append_new(repaired,
+					       json_string("a change of the size of a diff area "
+							   "was finished, or undone")) < 0)
+			r = umbra_oom(err);
+	}
+	return r < 0 ? r : 0;
+}
+
 int umbra_reconcile(struct umbra_session *s, json_t *repaired, struct umbra_error *err)
 {
 	_cleanup_set_list_ struct umbra_set_list list = {0};
@@ -188,7 +212,9 @@ int umbra_reconcile(struct umbra_session *s, json_t *repaired, struct umbra_erro
 	size_t i;
 	int r;
 
-	r = umbra_catalog_load_unfinished(umbra_engine_catalog(s->engine), &list, err);
+	r = reconcile_areas(s, repaired, err);
+	if (r == 0)
+		r = umbra_catalog_load_unfinished(umbra_engine_catalog(s->engine), &list, err);
 	if (r < 0 || list.n == 0)
 		return r;
 	for (i = 0; i < list.n; i++)

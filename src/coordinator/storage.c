@@ -2,6 +2,7 @@
 #include "coordinator/storage.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "coordinator/reconcile.h"
 #include "snapshot/losses.h"
@@ -49,6 +50,21 @@ static int add(struct work *w, struct umbra_error *err)
 	int r = w->ops->add(umbra_engine_state_fd(w->s->engine),
 			    umbra_engine_state_dir(w->s->engine), &w->request, &report, err);
 
+	return append(w, r, report, err);
+}
+
+static int resize(struct work *w, struct umbra_error *err)
+{
+	json_t *report = NULL;
+	int r;
+
+	if (w->request.size == 0)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "the request has no valid 'size'");
+	r = w->ops->resize(umbra_engine_state_fd(w->s->engine),
+			   umbra_engine_state_dir(w->s->engine), &w->request, &report, err);
+	if (r > 0)
+		r = umbra_session_warn(w->s, "the diff area of '%s' has that size already",
+				       w->request.volume->path);
 	return append(w, r, report, err);
 }
 
@@ -101,6 +117,7 @@ static const struct {
 } verbs[] = {
 	{"list", false, list},
 	{"add", true, add},
+	{"resize", true, resize},
 	{"remove", true, remove_area},
 };
 
@@ -140,6 +157,18 @@ static int choose(struct work *w, struct umbra_error *err)
 			  why.text[0] ? why.text : "no provider here works with diff areas");
 }
 
+/* A part of the volume, as its filesystem counts. */
+static int part_of(const struct umbra_volume *volume, int64_t percent, uint64_t *out,
+		   struct umbra_error *err)
+{
+	struct statvfs fs;
+
+	if (statvfs(volume->mount, &fs) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", volume->mount);
+	*out = (uint64_t)fs.f_blocks * fs.f_frsize / 100 * (uint64_t)percent;
+	return 0;
+}
+
 int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *areas,
 			struct umbra_error *err)
 {
@@ -148,10 +177,11 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 	_cleanup_free_ char *path = NULL, *place = NULL;
 	const char *area = umbra_doc_string(request, "area");
 	int64_t size = umbra_doc_int(request, "size", 0);
+	int64_t percent = umbra_doc_int(request, "percent", 0);
 	size_t verb = verb_of(request);
 	int r;
 
-	if (verb == UMBRA_ARRAY_SIZE(verbs) || size < 0 ||
+	if (verb == UMBRA_ARRAY_SIZE(verbs) || size < 0 || percent < 0 || percent > 100 ||
 	    umbra_doc_get_path(request, "place", &place) == -EBADMSG)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "the request has no valid 'verb', "
@@ -161,16 +191,18 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 	r = umbra_doc_get_path(request, "path", &path);
 	if (r < 0 && (r != -ENOENT || verbs[verb].changes))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "the request has no valid 'path'");
+	w.request.size = (uint64_t)size;
 	if (path) {
 		r = umbra_volume_resolve(path, &volume, err);
 		w.request.volume = volume;
 		if (r == 0)
 			r = choose(&w, err);
+		if (r == 0 && percent > 0)
+			r = part_of(volume, percent, &w.request.size, err);
 		if (r < 0)
 			return r;
 	}
 	w.request.place = place;
-	w.request.size = (uint64_t)size;
 	w.request.force = umbra_doc_bool(request, "force", false);
 	return verbs[verb].run(&w, err);
 }

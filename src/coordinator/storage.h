@@ -5,7 +5,8 @@
 #include "coordinator/session.h"
 
 /*
- * request: {"verb":"list"|"add"|"remove","path":…[,"place":…]["size":N]["force":B]};
+ * request: {"verb":"list"|"add"|"resize"|"remove","path":…[,"place":…]["size":N|"percent":N]
+ * ["force":B]};
  * path may be missing from list. Appends reports (snapshot/storage.h) to the array. The session has
  * begun, but for list, which needs no more than the engine.
  */

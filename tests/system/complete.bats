@@ -50,6 +50,12 @@ type_in() {
 	[ "$(candidates diff --from latest /x)" = ":path " ]
 }
 
+@test "complete: what storage can do, then the volume" {
+	[ "$(candidates storage '')" = "list add resize remove " ]
+	[ "$(candidates storage re)" = "resize remove " ]
+	[ "$(candidates storage resize /v)" = ":path " ]
+}
+
 @test "complete: sets, newest first, with their time and comment" {
 	with_sets
 	[ "$(candidates show '')" = \

@@ -47,7 +47,7 @@ static struct umbra_area *open_again(const struct umbra_area *a, dev_t origin)
 	struct umbra_area *again;
 
 	cr_assert_not_null(record);
-	ok(umbra_area_open(record, origin, &again, &err));
+	ok(umbra_area_open(record, origin, false, &again, &err));
 	return again;
 }
 
@@ -192,7 +192,7 @@ static void moved(const struct umbra_area *a, dev_t origin, int errnum)
 	_cleanup_json_ json_t *record = umbra_area_record(a);
 	struct umbra_area *again = NULL;
 
-	cr_assert_eq(umbra_area_open(record, origin, &again, &err), -errnum);
+	cr_assert_eq(umbra_area_open(record, origin, false, &again, &err), -errnum);
 	cr_assert_null(again);
 	cr_assert(strstr(err.text, "at/.umbra/diff-area"), "%s", err.text);
 }

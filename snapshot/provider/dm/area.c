@@ -2,6 +2,7 @@
 #include "snapshot/provider/dm/area_parts.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -33,6 +34,11 @@ struct umbra_area *umbra_area_alloc(void)
 bool umbra_area_certain(const struct umbra_area *a)
 {
 	return a->kind != UMBRA_AREA_INSIDE || a->compared;
+}
+
+bool umbra_area_is_inside(const struct umbra_area *a)
+{
+	return a->kind == UMBRA_AREA_INSIDE;
 }
 
 const struct umbra_id *umbra_area_id(const struct umbra_area *a)
@@ -78,11 +84,17 @@ json_t *umbra_area_record(const struct umbra_area *a)
 	json_t *doc = json_pack("{s:s,s:s,s:I,s:o}", "id", a->id.s, "kind", kinds[a->kind], "bytes",
 				(json_int_t)a->bytes, "extents", extents_json(a));
 
-	if (!doc || umbra_doc_set_path(doc, "place", a->place) < 0) {
+	if (!doc || umbra_doc_set_path(doc, "place", a->place) < 0 ||
+	    (a->resizing && json_object_set_new(doc, "resizing", json_true()) < 0)) {
 		json_decref(doc);
 		return NULL;
 	}
 	return doc;
+}
+
+bool umbra_area_resizing(const json_t *record)
+{
+	return umbra_doc_bool(record, "resizing", false);
 }
 
 static int parse_extents(const json_t *list, struct umbra_area *a)
@@ -128,13 +140,14 @@ static int parse(const json_t *doc, struct umbra_area *a)
 	memcpy(a->id.s, id, sizeof(a->id.s));
 	a->kind = (enum umbra_area_kind)i;
 	a->bytes = (uint64_t)bytes;
+	a->resizing = umbra_area_resizing(doc);
 	r = umbra_doc_get_path(doc, "place", &a->place);
 	if (r < 0)
 		return r == -ENOMEM ? r : -EBADMSG;
 	return parse_extents(json_object_get(doc, "extents"), a);
 }
 
-int umbra_area_open(const json_t *record, dev_t origin, struct umbra_area **out,
+int umbra_area_open(const json_t *record, dev_t origin, bool at_it, struct umbra_area **out,
 		    struct umbra_error *err)
 {
 	_cleanup_area_ struct umbra_area *a = umbra_area_alloc();
@@ -148,7 +161,7 @@ int umbra_area_open(const json_t *record, dev_t origin, struct umbra_area **out,
 	if (r < 0)
 		return umbra_fail(err, UMBRA_E_DAMAGED, r, "the record of a diff area is damaged");
 	a->base = a->origin = origin;
-	r = umbra_area_find(a, err);
+	r = umbra_area_find(a, at_it, err);
 	if (r == 0)
 		*out = TAKE_PTR(a);
 	return r;
@@ -208,6 +221,46 @@ int umbra_area_map(struct umbra_area *a, dev_t base, dev_t *out, struct umbra_er
 	if (r == 0)
 		r = umbra_dm_create(name.name, name.uuid, &table, 0, out, err);
 	return r;
+}
+
+/* The device that is the area lies on this one, of which *length sectors are mapped. */
+static int lies_on(const char *name, dev_t *out, uint64_t *length, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	unsigned int maj, min;
+	int r = umbra_dm_table(umbra_dm_named(name), UMBRA_DM_LIVE, &table, err);
+
+	if (r < 0)
+		return r;
+	if (table.n == 0 || sscanf(table.v[0].params, "%u:%u ", &maj, &min) != 2)
+		return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "'%s' lies on no device", name);
+	*out = makedev(maj, min);
+	*length = umbra_dm_table_sectors(&table);
+	return 0;
+}
+
+int umbra_area_refit(struct umbra_area *a, dev_t base, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	struct umbra_device_name name;
+	uint64_t length = 0;
+	dev_t below = 0;
+	int r;
+
+	umbra_device_name(&a->id, "area", &name);
+	r = lies_on(name.name, &below, &length, err);
+	if (r == 0 && a->kind == UMBRA_AREA_FILE && (a->resizing || length != a->bytes / 512))
+		r = umbra_loop_refresh(below, err);
+	if (r < 0 || length == a->bytes / 512)
+		return r;
+	if (a->kind == UMBRA_AREA_INSIDE)
+		r = inside_table(a, base, &table, err);
+	else
+		r = umbra_dm_table_add(&table, a->bytes / 512, "linear", err, "%u:%u 0",
+				       major(below), minor(below));
+	if (r == 0)
+		r = umbra_dm_load(umbra_dm_named(name.name), &table, 0, err);
+	return r < 0 ? r : umbra_dm_resume(umbra_dm_named(name.name), err);
 }
 
 int umbra_area_unmap(struct umbra_area *a, struct umbra_error *err)

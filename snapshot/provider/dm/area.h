@@ -50,11 +50,15 @@ json_t *umbra_area_record(const struct umbra_area *a);
 
 /*
  * Finds an area again. origin: the volume's device. The file of one inside is compared with the
- * record where the volume is mounted. -EBADMSG (DAMAGED): it is not where it was, so what is in it
- * cannot be believed; -ENOENT: file or device is gone.
+ * record where the volume is mounted; of one that was being resized its first part, which stays.
+ * -EBADMSG (DAMAGED): it is not where it was, so what is in it cannot be believed; -ENOENT: file or
+ * device is gone. at_it: somebody is resizing it, and has looked. Then the file is not asked for:
+ * who changes it may have to wait for space that only the caller can give.
  */
-int umbra_area_open(const json_t *record, dev_t origin, struct umbra_area **out,
+int umbra_area_open(const json_t *record, dev_t origin, bool at_it, struct umbra_area **out,
 		    struct umbra_error *err);
+/* Does a record say that the area is being resized, or was when somebody was killed? */
+bool umbra_area_resizing(const json_t *record);
 struct umbra_area *umbra_area_close(struct umbra_area *a);
 UMBRA_DEFINE_CLEANUP(struct umbra_area *, area, umbra_area_close)
 #define _cleanup_area_ _cleanup_(umbra_cleanup_area)
@@ -64,6 +68,7 @@ UMBRA_DEFINE_CLEANUP(struct umbra_area *, area, umbra_area_close)
 bool umbra_area_certain(const struct umbra_area *a);
 
 const struct umbra_id *umbra_area_id(const struct umbra_area *a);
+bool umbra_area_is_inside(const struct umbra_area *a);
 uint64_t umbra_area_sectors(const struct umbra_area *a);
 const char *umbra_area_kind(const struct umbra_area *a); /* "inside", "file", "device" */
 const char *umbra_area_place(const struct umbra_area *a);
@@ -96,6 +101,46 @@ int umbra_area_flush(const struct umbra_area *a, struct umbra_error *err);
 /* The device-mapper device that is the area, role "area". base: the volume below the layer. */
 int umbra_area_map(struct umbra_area *a, dev_t base, dev_t *out, struct umbra_error *err);
 int umbra_area_unmap(struct umbra_area *a, struct umbra_error *err);
+/* The device that there is gets the length that the area has by now. */
+int umbra_area_refit(struct umbra_area *a, dev_t base, struct umbra_error *err);
 
 /* Removes the place; a block device is only left alone. The layer is out, or was never in. */
 int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err);
+
+/*
+ * --- resizing (resize.c has the order of things) ---
+ *
+ * Its record says so from before the file may be changed until all is done, so that what a killed
+ * process left is known. These calls change the file, so they may wait for space in the diff area:
+ * never with the volume's lock. A block device stays what it is.
+ */
+
+/* USAGE: too small for an area. NO_SPACE: the place has no room for it. */
+int umbra_area_may_be(const struct umbra_area *a, uint64_t bytes, struct umbra_error *err);
+
+/* What the next record says. */
+void umbra_area_mark(struct umbra_area *a, bool resizing);
+
+/* The file can be changed, and then has that many bytes; the area is what it was. What fails half
+ * way is for umbra_area_trim(). */
+int umbra_area_loosen(struct umbra_area *a, struct umbra_error *err);
+int umbra_area_reserve(struct umbra_area *a, uint64_t bytes, struct umbra_error *err);
+
+/* The area has that many bytes: more, AFTER reserve(), or fewer. -EBADMSG: its first part does not
+ * lie where it lay. */
+int umbra_area_extend(struct umbra_area *a, uint64_t bytes, struct umbra_error *err);
+void umbra_area_cut(struct umbra_area *a, uint64_t bytes);
+
+/* Writes zeros by way of the filesystem, AFTER reserve(): so the layer keeps what was there. */
+int umbra_area_overwrite(const struct umbra_area *a, uint64_t offset, size_t len,
+			 struct umbra_error *err);
+
+/* Where the bytes from offset on lie on the volume; *len is cut to what lies there in one piece. */
+uint64_t umbra_area_locate(const struct umbra_area *a, uint64_t offset, size_t *len);
+
+/* The file cannot be changed any more. */
+int umbra_area_fix(struct umbra_area *a, struct umbra_error *err);
+
+/* The file becomes what the area is, and cannot be changed any more. 1: the volume is not mounted
+ * where it was. */
+int umbra_area_trim(struct umbra_area *a, struct umbra_error *err);

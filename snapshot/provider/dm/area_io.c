@@ -28,8 +28,7 @@ static int io_of(const struct umbra_area *area, struct umbra_error *err)
 	return a->io;
 }
 
-/* Where a byte of the area is, and how many follow it there. */
-static uint64_t locate(const struct umbra_area *a, uint64_t offset, size_t *len)
+uint64_t umbra_area_locate(const struct umbra_area *a, uint64_t offset, size_t *len)
 {
 	size_t i;
 
@@ -89,7 +88,7 @@ static int transfer(const struct umbra_area *a, uint64_t offset, void *bounce, s
 		return fd;
 	while (done < len) {
 		n = len - done;
-		at = locate(a, offset + done, &n);
+		at = umbra_area_locate(a, offset + done, &n);
 		got = fn(fd, (char *)bounce + done, n, (off_t)at);
 		if (got < 0 && errno == EINTR)
 			continue;

@@ -47,20 +47,28 @@ static int usual_size(int dir, const char *place, uint64_t *out, struct umbra_er
 	return bytes < UMBRA_AREA_MIN ? too_small(bytes, place, err) : 0;
 }
 
-/* As much as was asked for. What is reserved for root (tune2fs -m) is not for us. */
-static int wanted_size(uint64_t bytes, int dir, const char *place, struct umbra_error *err)
+int umbra_area_room(int dir, const char *place, uint64_t *out, struct umbra_error *err)
 {
 	struct statvfs fs;
+
+	if (fstatvfs(dir, &fs) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", place);
+	*out = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return 0;
+}
+
+/* As much as was asked for. */
+static int wanted_size(uint64_t bytes, int dir, const char *place, struct umbra_error *err)
+{
 	uint64_t room;
+	int r;
 
 	if (bytes < UMBRA_AREA_MIN)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "a diff area has at least %llu MiB",
 				  UMBRA_AREA_MIN >> 20);
-	if (fstatvfs(dir, &fs) < 0)
-		return umbra_fail_errno(err, errno, "cannot look at '%s'", place);
-	room = (uint64_t)fs.f_bavail * fs.f_frsize;
-	if (bytes <= room)
-		return 0;
+	r = umbra_area_room(dir, place, &room, err);
+	if (r < 0 || bytes <= room)
+		return r;
 	return umbra_fail(err, UMBRA_E_NO_SPACE, ENOSPC,
 			  "there is no room for a diff area of %llu MiB in '%s', which has %llu: "
 			  "delete something, or ask for a smaller one with 'umbra storage add "
@@ -123,7 +131,7 @@ static char *parent_of(const char *path)
 	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
-static int open_again(int fd, int flags)
+int umbra_area_open_again(int fd, int flags)
 {
 	char self[32];
 
@@ -173,7 +181,7 @@ static int make_file(const struct umbra_area_request *request, struct umbra_area
 	a->file = umbra_fixed_make(a->dir, a->bytes, err);
 	if (a->file < 0)
 		return a->file;
-	a->io = open_again(a->file, O_RDWR | O_DIRECT);
+	a->io = umbra_area_open_again(a->file, O_RDWR | O_DIRECT);
 	return a->io < 0 ? umbra_fail_errno(err, a->io, "'%s' cannot be read past the page cache",
 					    request->place)
 			 : 0;
@@ -216,7 +224,7 @@ static int make_device(const struct umbra_area_request *request, dev_t dev, stru
 	if (alone < 0)
 		return umbra_fail_errno(err, errno, "cannot have '%s' for a diff area",
 					request->place);
-	a->io = open_again(alone, O_RDWR | O_DIRECT);
+	a->io = umbra_area_open_again(alone, O_RDWR | O_DIRECT);
 	if (a->io < 0)
 		return umbra_fail_errno(err, a->io, "'%s' cannot be read past the page cache",
 					request->place);
@@ -283,18 +291,38 @@ static int moved(const struct umbra_area *a, struct umbra_error *err)
 		a->place);
 }
 
+bool umbra_area_begins(const struct umbra_area *a, const struct umbra_fixed_extent *now, size_t n)
+{
+	const struct umbra_fixed_extent *e;
+	uint64_t length, left = a->bytes;
+	size_t i;
+
+	for (i = 0; left > 0 && i < n && i < a->n_extents; i++) {
+		e = &a->extents[i];
+		length = e->length < left ? e->length : left;
+		left -= length;
+		if (now[i].physical != e->physical || now[i].length < length ||
+		    (left > 0 && now[i].length != length))
+			return false;
+	}
+	return left == 0;
+}
+
 static int compare_extents(const struct umbra_area *a, int fd, struct umbra_error *err)
 {
 	_cleanup_free_ struct umbra_fixed_extent *now = NULL;
+	bool same;
 	size_t n;
 	int r = umbra_fixed_extents(fd, &now, &n, err);
 
 	if (r < 0)
 		return r;
-	if (umbra_fixed_is(fd) != 1 || n != a->n_extents ||
-	    memcmp(now, a->extents, n * sizeof(*now)) != 0)
-		return moved(a, err);
-	return 0;
+	if (a->resizing)
+		same = umbra_area_begins(a, now, n);
+	else
+		same = umbra_fixed_is(fd) == 1 && n == a->n_extents &&
+		       memcmp(now, a->extents, n * sizeof(*now)) == 0;
+	return same ? 0 : moved(a, err);
 }
 
 /* dir: UMBRA_AREA_DIR; or negative, when that could not be opened. */
@@ -320,31 +348,41 @@ int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *er
 	return compare_file(a, own, err);
 }
 
-/* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
-static int find_inside(struct umbra_area *a, struct umbra_error *err)
+int umbra_area_open_dir(const struct umbra_area *a)
 {
 	_cleanup_free_ char *parent = parent_of(a->place);
 	_cleanup_close_ int dir = -1;
 	struct stat st;
-	int r;
 
 	if (!parent)
-		return umbra_oom(err);
+		return -ENOMEM;
 	dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
-	if (dir < 0 || fstat(dir, &st) < 0 || st.st_dev != a->origin)
-		return 0;
-	r = compare_file(a, dir, err);
+	if (dir < 0 ||
+	    (a->kind == UMBRA_AREA_INSIDE && (fstat(dir, &st) < 0 || st.st_dev != a->origin)))
+		return dir == -ENOMEM ? dir : -ENOENT;
+	return TAKE_FD(dir);
+}
+
+/* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
+static int find_inside(struct umbra_area *a, bool at_it, struct umbra_error *err)
+{
+	_cleanup_close_ int dir = umbra_area_open_dir(a);
+	int r;
+
+	if (dir < 0)
+		return dir == -ENOMEM ? umbra_oom(err) : 0;
+	r = at_it ? 0 : compare_file(a, dir, err);
 	a->compared = r == 0;
 	return r;
 }
 
-int umbra_area_find(struct umbra_area *a, struct umbra_error *err)
+int umbra_area_find(struct umbra_area *a, bool at_it, struct umbra_error *err)
 {
 	uint64_t bytes = 0;
 	struct stat st;
 
 	if (a->kind == UMBRA_AREA_INSIDE)
-		return find_inside(a, err);
+		return find_inside(a, at_it, err);
 	a->io = open(a->place, O_RDWR | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
 	if (a->io < 0 && errno == ELOOP) /* devices are named by links */
 		a->io = a->kind == UMBRA_AREA_DEVICE ? open(a->place, O_RDWR | O_DIRECT | O_CLOEXEC)
@@ -363,16 +401,14 @@ int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err)
 	_cleanup_free_ char *parent = parent_of(a->place);
 	const char *name = strrchr(a->place, '/') + 1;
 	_cleanup_close_ int dir = -1;
-	struct stat st;
 	int r;
 
 	if (a->kind == UMBRA_AREA_DEVICE)
 		return 0;
 	if (!parent)
 		return umbra_oom(err);
-	dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
-	if (dir < 0 ||
-	    (a->kind == UMBRA_AREA_INSIDE && fstat(dir, &st) == 0 && st.st_dev != a->origin))
+	dir = umbra_area_open_dir(a);
+	if (dir < 0)
 		return umbra_fail(
 			err, UMBRA_E_NOT_FOUND, ENOENT,
 			"the file '%s' is not there to be removed: mount the volume first",

@@ -65,7 +65,7 @@ static int too_fast(struct umbra_error *err)
 {
 	return umbra_fail(err, UMBRA_E_BUSY, EAGAIN,
 			  "the volume is written so fast that its diff area is being used up: try "
-			  "again when it is written less, or with a larger one ('umbra storage')");
+			  "again, or make it larger with 'umbra storage resize'");
 }
 
 /*

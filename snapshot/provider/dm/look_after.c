@@ -157,13 +157,17 @@ static bool is_well(struct known *k, struct look *look)
 
 /* --- what is done --- */
 
-uint64_t umbra_dm_low_water(const struct umbra_pool *pool)
+uint64_t umbra_dm_low_water_of(const struct umbra_pool_geometry *g, uint32_t segments)
 {
-	uint64_t segment = (uint64_t)pool->geometry.segment_chunks * pool->geometry.chunk_sectors *
-			   UMBRA_DM_SECTOR;
-	uint64_t low = pool->geometry.segments / 8;
+	uint64_t segment = (uint64_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
+	uint64_t low = segments / 8;
 
 	return low * segment > LOW_BYTES ? LOW_BYTES / segment : low ? low : 1;
+}
+
+uint64_t umbra_dm_low_water(const struct umbra_pool *pool)
+{
+	return umbra_dm_low_water_of(&pool->geometry, pool->geometry.segments);
 }
 
 int umbra_dm_grant_all(struct umbra_protected *p, struct umbra_error *err)

@@ -7,6 +7,8 @@
 
 /* So many segments have to be left to the live store; with less the oldest copies are given up. */
 uint64_t umbra_dm_low_water(const struct umbra_pool *pool);
+/* The same if it had so many segments. */
+uint64_t umbra_dm_low_water_of(const struct umbra_pool_geometry *g, uint32_t segments);
 
 int umbra_dm_look_after(const struct umbra_storage_watch *watch, int *again_ms,
 			struct umbra_error *err);

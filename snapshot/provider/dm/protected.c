@@ -65,18 +65,35 @@ static int take_lock(struct umbra_protected *p, const char *area, int wait_ms,
 	return 0;
 }
 
-int umbra_protected_mark(const struct umbra_protected *p, int *fd, struct umbra_error *err)
+static int mark(const struct umbra_protected *p, const char *kind, const char *doing, int *fd,
+		struct umbra_error *err)
 {
-	_cleanup_close_ int mark = open_lock(p->run_dir, p->kernel.area.s, "creation", err);
+	_cleanup_close_ int mark = open_lock(p->run_dir, p->kernel.area.s, kind, err);
 
 	if (mark < 0)
 		return mark;
 	if (flock(mark, LOCK_EX | LOCK_NB) < 0)
-		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-				  "another umbra makes a shadow copy of '%s' at this time",
-				  p->pool->volume);
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY, "another umbra %s '%s' at this time",
+				  doing, p->pool ? p->pool->volume : p->kernel.area.s);
 	*fd = TAKE_FD(mark);
 	return 0;
+}
+
+int umbra_protected_mark(const struct umbra_protected *p, int *fd, struct umbra_error *err)
+{
+	return mark(p, "creation", "makes a shadow copy of", fd, err);
+}
+
+int umbra_protected_mark_resize(const struct umbra_protected *p, int *fd, struct umbra_error *err)
+{
+	return mark(p, "resize", "resizes the diff area of", fd, err);
+}
+
+static bool being_resized(const struct umbra_protected *p, const struct umbra_dm_state *s)
+{
+	_cleanup_close_ int fd = -1;
+
+	return umbra_area_resizing(s->place) && umbra_protected_mark_resize(p, &fd, NULL) == -EBUSY;
 }
 
 static bool is_prepared(const struct umbra_pool *pool)
@@ -209,6 +226,8 @@ static int map_area(struct umbra_protected *p, struct umbra_error *err)
 	if (r == UMBRA_DM_NONE || (r == 0 && !info.live))
 		return umbra_area_map(p->area, p->kernel.real, &p->kernel.pool, err);
 	if (r == 0)
+		r = umbra_area_refit(p->area, p->kernel.real, err);
+	if (r == 0)
 		p->kernel.pool = info.dev;
 	return r;
 }
@@ -327,7 +346,7 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 	if (area)
 		p->area = TAKE_PTR(*area);
 	else
-		r = umbra_area_open(s->place, p->layer.origin, &p->area, err);
+		r = umbra_area_open(s->place, p->layer.origin, being_resized(p, s), &p->area, err);
 	if (r == 0 && umbra_layer_real(&p->layer, &real, NULL) == 0)
 		umbra_area_set_base(p->area, real);
 	return r;

@@ -99,6 +99,8 @@ int umbra_protected_write(struct umbra_protected *p, struct umbra_pool **next,
  * it.
  */
 int umbra_protected_mark(const struct umbra_protected *p, int *fd, struct umbra_error *err);
+/* The same for who resizes the area: from before its record says so until it does not any more. */
+int umbra_protected_mark_resize(const struct umbra_protected *p, int *fd, struct umbra_error *err);
 /* Is the newest copy PREPARED, and whoever makes it alive? */
 bool umbra_protected_being_made(const struct umbra_protected *p);
 

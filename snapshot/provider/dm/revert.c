@@ -117,11 +117,12 @@ static int check_area(const struct umbra_dm_revert *v, const struct umbra_protec
 
 	if (r != -EBADMSG && r != -ENOENT)
 		return r < 0 ? umbra_fail(err, why.code, r, "%s", why.text) : 0;
-	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-			  "in shadow copy '%s' the diff area '%s' does not lie where it lies now, "
-			  "and going back would lose it with all copies: 'umbra "
-			  "restore' brings back files",
-			  v->shadow.s, umbra_area_place(p->area));
+	return umbra_fail(
+		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+		"in shadow copy '%s' the diff area '%s' does not lie where it lies now (it "
+		"was resized since), and going back would lose it with all copies: 'umbra "
+		"restore' brings back files",
+		v->shadow.s, umbra_area_place(p->area));
 }
 
 /* --- room --- */
@@ -151,9 +152,10 @@ static int no_room(struct umbra_revert_request *q, const struct umbra_dm_revert 
 	return umbra_fail(
 		err, UMBRA_E_NO_SPACE, ENOSPC,
 		"the diff area of '%s' has no room for the %llu MiB that its %zu newer shadow "
-		"copies need to stay what they are: %sgive the newer copies up with --force",
+		"copies need to stay what they are: %smake it larger ('umbra storage resize'), "
+		"or give the newer copies up with --force",
 		q->shadow->path, (unsigned long long)(need * v->chunk_bytes >> 20) + 1, q->n_newer,
-		copy > 0 ? "delete copies older than the one to go back to, or " : "");
+		copy > 0 ? "delete copies older than the one to go back to, " : "");
 }
 
 /* Nothing has to be kept where there are no newer copies. */

@@ -107,6 +107,11 @@ int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct um
 	text = json_dumps(doc, JSON_INDENT(1));
 	if (!text)
 		return umbra_oom(err);
+	if (strlen(text) > MAX)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, E2BIG,
+				  "the file of diff area %s would be in too many pieces to be "
+				  "recorded: make room in one piece, or ask for a smaller one",
+				  s->area.s);
 	file_name(s->area.s, name);
 	dir = umbra_open_dir_make(state_fd, DIR_NAME, 0700);
 	r = dir < 0 ? dir : umbra_replace_file(dir, name, 0600, text, strlen(text));

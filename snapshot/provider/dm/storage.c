@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Diff areas: made, listed, removed, and looked after. */
+/* Diff areas: made, listed, resized, removed, and looked after. */
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +12,7 @@
 #include "snapshot/provider/dm/look_after.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/place.h"
+#include "snapshot/provider/dm/resize.h"
 #include "snapshot/provider/dm/walls.h"
 
 /* --- making --- */
@@ -221,6 +222,22 @@ static int add(int state_fd, const char *state_dir, const struct umbra_storage_r
 	return *out ? 0 : umbra_oom(err);
 }
 
+static int resize(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
+		  json_t **out, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	int r = umbra_dm_resize(state_fd, request, err), same = r;
+
+	(void)state_dir;
+	if (r >= 0)
+		r = umbra_protected_open_dev(state_fd, request->volume->dev,
+					     UMBRA_PROTECTED_WAIT_MS, &p, err);
+	if (r < 0)
+		return r;
+	*out = report(p, request->volume->mount);
+	return *out ? same : umbra_oom(err);
+}
+
 static int remove_area(int state_fd, const char *state_dir,
 		       const struct umbra_storage_request *request, struct umbra_error *err)
 {
@@ -278,6 +295,8 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.list = list,
 	.fates = umbra_dm_fates,
 	.add = add,
+	.resize = resize,
+	.reconcile = umbra_dm_resize_reconcile,
 	.remove = remove_area,
 	.give_up = give_up,
 	.look_after = umbra_dm_look_after,

@@ -426,18 +426,33 @@ static int put_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
 	return r != 0 ? r : keep_wall(k, store->number, wall, err);
 }
 
+/* The pool has become longer than this wall. 1, 0 or negative. */
+static int too_short(const struct umbra_pool *pool, const char *wall, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	int r = umbra_dm_table(umbra_dm_named(wall), UMBRA_DM_LIVE, &table, err);
+
+	return r < 0 ? r : umbra_dm_table_sectors(&table) < total(pool);
+}
+
 int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_pool *pool,
 			     const struct umbra_pool_store *store, struct umbra_error *err)
 {
 	struct umbra_dm_info wall;
-	dev_t next;
+	dev_t next = 0;
 	int r = find_wall(k, store->number, &wall, err);
 
 	if (r == 0)
-		r = put_cow(k, pool, store, wall.dev, err);
+		r = too_short(pool, wall.name, err);
+	if (r == 1)
+		r = make_wall(k, pool, store->number, false, &next, err);
+	if (r == 0 && next)
+		r = umbra_fault_fail("dm.wall-longer", err);
+	if (r == 0)
+		r = put_cow(k, pool, store, next ? next : wall.dev, err);
 	if (r != 1)
 		return r;
-	r = make_wall(k, pool, store->number, false, &next, err);
+	r = next ? 0 : make_wall(k, pool, store->number, false, &next, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.wall-behind", err);
 	if (r == 0)
@@ -447,10 +462,10 @@ int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_po
 	return r < 0 ? r : 0; /* stuck at the next wall already: for the next grant */
 }
 
-/* Where the wall at the end of this device begins; *next is that wall, suspended or not. 1: there
- * is none, and at is the device's length. */
+/* Where the wall at the end of this device begins, and where the device ends; *next is that wall,
+ * suspended or not. 1: there is none, and at is the end. */
 static int wall_of(const struct umbra_kernel *k, struct umbra_dm_ref ref, uint64_t *at,
-		   struct umbra_dm_info *next, struct umbra_error *err)
+		   uint64_t *end, struct umbra_dm_info *next, struct umbra_error *err)
 {
 	_cleanup_dm_table_ struct umbra_dm_table table = {0};
 	const struct umbra_dm_line *last;
@@ -462,6 +477,8 @@ static int wall_of(const struct umbra_kernel *k, struct umbra_dm_ref ref, uint64
 		return r;
 	last = table.n ? &table.v[table.n - 1] : NULL;
 	*at = umbra_dm_table_sectors(&table);
+	if (end)
+		*end = *at;
 	if (!last || sscanf(last->params, "%u:%u ", &maj, &min) != 2)
 		return 1;
 	r = umbra_dm_info(umbra_dm_numbered(makedev(maj, min)), next, err);
@@ -479,16 +496,17 @@ int umbra_store_device_granted(const struct umbra_kernel *k, uint64_t store, uin
 {
 	struct umbra_device_name cow;
 	struct umbra_dm_info wall = {0};
-	uint64_t at;
+	uint64_t at, end;
 	int i, r;
 
 	name_of(k, "cow", store, &cow);
-	r = wall_of(k, umbra_dm_named(cow.name), &at, &wall, err);
+	r = wall_of(k, umbra_dm_named(cow.name), &at, &end, &wall, err);
 	for (i = 0; r == 0 && !wall.suspended && i < WALLS; i++)
-		r = wall_of(k, umbra_dm_numbered(wall.dev), &at, &wall, err);
+		r = wall_of(k, umbra_dm_numbered(wall.dev), &at, NULL, &wall, err);
 	if (r < 0)
 		return r;
-	*chunks = at / UMBRA_DM_CHUNK_SECTORS;
+	/* A longer wall behind a device that is not yet is of no use. */
+	*chunks = (at < end ? at : end) / UMBRA_DM_CHUNK_SECTORS;
 	return 0;
 }
 

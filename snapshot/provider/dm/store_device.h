@@ -6,7 +6,8 @@
  *	cow<S>	its segments, one behind the other; then, up to the length of the whole pool, a wall
  *	wall<S>	suspended: a first write that needs more than was granted waits there
  *
- * cow<S> is that long from the beginning because the kernel sizes its hash table by it.
+ * cow<S> is that long from the beginning because the kernel sizes its hash table by it, when the
+ * table is loaded: after the pool got longer that of the live store is slower until the next copy.
  *
  * By the area's holder only, never while anything is held.
  */
@@ -46,7 +47,8 @@ int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_
 
 /*
  * The segments that the store has in the pool by now become the device's, more or fewer than before
- * (pool.h says what has to be durable). Writers that wait at the wall go on, if they fit now.
+ * (pool.h says what has to be durable), and it gets as long as the pool is by now. Writers that
+ * wait at the wall go on, if they fit now.
  */
 int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_pool *pool,
 			     const struct umbra_pool_store *store, struct umbra_error *err);
