@@ -100,9 +100,10 @@ int umbra_dm_hold_resume(int control, const struct umbra_dm_device *d)
 		return r < 0 ? r : 1;
 	prepare(&io, 0);
 	address(&io, d);
-	if (ioctl(control, DM_DEV_SUSPEND, &io) < 0)
-		return errno == ENXIO ? -ENODEV : -errno;
-	return 0;
+	if (ioctl(control, DM_DEV_SUSPEND, &io) == 0)
+		return 0;
+	r = errno == ENXIO ? -ENODEV : -errno;
+	return umbra_dm_suspended(control, d) == 0 ? 1 : r; /* somebody else was at it, too */
 }
 
 int umbra_dm_hold_activate(int control, const struct umbra_dm_device *d)

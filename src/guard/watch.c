@@ -146,22 +146,29 @@ static bool is_over(const struct umbra_watch_state *w)
 	return fstat(w->file_fd, &st) == 0 && st.st_nlink == 0;
 }
 
-/* Until the holder says that it is over, or is dead and cannot suspend anything more: one that was
- * only stopped could go on with it, and one that hangs in a held filesystem cannot be killed before
- * it is released. */
+/* Until the holder says that it is over, or is dead and cannot suspend anything more, however long
+ * that takes: one that was only stopped could go on with it, one that hangs in a held filesystem
+ * cannot be killed before it is released, and one that waits for a slow disk to freeze a filesystem
+ * cannot be killed before it has. */
 static void release(struct umbra_watch_state *w, const char *why)
 {
-	int64_t begun = umbra_boottime_us(), now = begun;
+	int64_t begun = umbra_boottime_us(), now = begun, alive = begun;
 	struct pollfd p = {.fd = UMBRA_GUARD_SOCKET, .events = POLLIN};
 	bool dead;
 
 	atomic_store(&w->page->fired, true);
 	point(w, "fired");
 	w->why = why;
-	while (w->file_fd >= 0 && !is_over(w)) {
+	while (w->file_fd >= 0) {
+		if (is_over(w)) {
+			w->failed = 0;
+			break;
+		}
 		dead = is_dead(); /* before the round that is to be the last */
+		if (!dead)
+			alive = now;
 		w->failed = resume_all(w);
-		if ((dead && w->failed == 0) || now - begun > GIVE_UP_US)
+		if (dead && (w->failed == 0 || now - alive > GIVE_UP_US))
 			break;
 		if (!dead && !w->killed && now - begun > GRACE_US)
 			kill_holder(w);

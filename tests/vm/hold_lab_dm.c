@@ -95,22 +95,47 @@ void lab_resume(size_t i)
 	cr_assert_eq(umbra_dm_hold_resume(control, &d), 0);
 }
 
+/* Puts another device below it, which is its twin but can be suspended without it. */
+static void put_low(size_t i)
+{
+	dev_t low = dm_lab_linear("lab-low", MIB);
+
+	lab_run("dmsetup suspend %s && dmsetup reload %s --table '0 %d linear %u:%u 0' && "
+		"dmsetup resume %s",
+		names[i], names[i], MIB * 2048, major(low), minor(low), names[i]);
+}
+
 /* A write that is under way below it for ever. */
 void lab_stick(size_t i)
 {
-	const char *at = names[i] + strlen("lab-");
-	dev_t low;
-
 	dm_lab_writer_stop(writers[i]);
 	writers[i] = 0;
-	low = dm_lab_linear("lab-low", MIB);
-	lab_run("umount %s && dmsetup suspend %s && "
-		"dmsetup reload %s --table '0 %d linear %u:%u 0' && dmsetup resume %s && "
-		"dmsetup suspend lab-low",
-		at, names[i], names[i], MIB * 2048, major(low), minor(low), names[i]);
+	lab_run("umount %s", names[i] + strlen("lab-"));
+	put_low(i);
+	lab_run("dmsetup suspend lab-low");
 	stuck = lab_fork();
 	if (stuck == 0)
 		_exit(!lab_true("exec dd if=/dev/zero of=/dev/mapper/%s bs=4k count=1 oflag=direct",
 				names[i]));
 	usleep(300000);
+}
+
+/* Its filesystem has something to write out, which takes that long. */
+bool lab_hang(size_t i)
+{
+	const char *at = names[i] + strlen("lab-");
+
+	dm_lab_writer_stop(writers[i]);
+	writers[i] = 0;
+	lab_run("umount %s", at);
+	put_low(i);
+	lab_run("mkfs.ext4 -q -F /dev/mapper/%s && mount /dev/mapper/%s %s && sync && "
+		"echo something >%s/file && dmsetup suspend lab-low",
+		names[i], names[i], at, at);
+	return true;
+}
+
+void lab_go_on(void)
+{
+	lab_run("dmsetup resume lab-low");
 }
