@@ -207,11 +207,23 @@ int umbra_dm_suspend(struct umbra_dm_ref ref, unsigned int flags, struct umbra_e
 	return umbra_dm_run(task, "suspend", ref, err);
 }
 
-int umbra_dm_resume(struct umbra_dm_ref ref, struct umbra_error *err)
+static int resume_once(struct umbra_dm_ref ref, struct umbra_error *err)
 {
 	LIBRARY;
 
 	return resume(ref, err);
+}
+
+/* The kernel suspends, looks whether the new table goes, and if not leaves it at that. */
+int umbra_dm_resume(struct umbra_dm_ref ref, struct umbra_error *err)
+{
+	struct umbra_dm_info before;
+	bool went = umbra_dm_info(ref, &before, NULL) == 0 && !before.suspended;
+	int r = resume_once(ref, err);
+
+	if (r < 0 && went)
+		resume_once(ref, NULL);
+	return r;
 }
 
 static int remove_once(const char *name, enum umbra_dm_remove how, struct umbra_error *err)

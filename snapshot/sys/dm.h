@@ -113,7 +113,7 @@ int umbra_dm_suspend(struct umbra_dm_ref ref, unsigned int flags, struct umbra_e
 
 /* Puts the loaded table in force, if there is one, and lets I/O go on. 0 too when it was not
  * suspended. A device that is not suspended and has a loaded table is suspended for a moment,
- * without freezing its filesystem. */
+ * without freezing its filesystem; if that table cannot be put in force it goes on with its own. */
 int umbra_dm_resume(struct umbra_dm_ref ref, struct umbra_error *err);
 
 enum umbra_dm_remove {

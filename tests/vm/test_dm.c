@@ -104,6 +104,31 @@ Test(dm, unload)
 	cr_assert(info.live && !info.loaded && !info.suspended);
 }
 
+/* Of blocks that the disk does not have, which is found out when the old table is out of force. */
+Test(dm, goes_on_with_its_table_when_another_cannot_be_had)
+{
+	_cleanup_dm_table_ struct umbra_dm_table t = {0}, odd = {0}, back = {0};
+	dev_t disk = dm_lab_disk("d", 8), large, dev;
+	struct umbra_dm_info info;
+
+	lab_run("truncate -s 8M large && ln -s $(losetup -f --show -b 4096 large) large.dev");
+	large = dm_lab_dev(lab_path("large.dev"));
+	linear(&t, disk, 2048, 0);
+	linear(&odd, large, 4, 0);
+	linear(&odd, large, 2044, 8);
+	ok(umbra_dm_create("lab-a", "UMBRA-a", &t, 0, &dev, &err));
+	ok(umbra_dm_load(umbra_dm_numbered(dev), &odd, 0, &err));
+	cr_assert_lt(umbra_dm_resume(umbra_dm_numbered(dev), &err), 0);
+	ok(umbra_dm_info(umbra_dm_numbered(dev), &info, &err));
+	cr_assert(!info.suspended && info.live && !info.loaded);
+	ok(umbra_dm_table(umbra_dm_numbered(dev), UMBRA_DM_LIVE, &back, &err));
+	cr_assert(umbra_dm_table_same(&t, &back));
+	ok(umbra_dm_load(umbra_dm_named("lab-a"), &odd, 0, &err));
+	cr_assert_lt(umbra_dm_resume(umbra_dm_named("lab-a"), &err), 0);
+	ok(umbra_dm_info(umbra_dm_numbered(dev), &info, &err));
+	cr_assert(!info.suspended);
+}
+
 Test(dm, errors_name_the_device_and_the_cause)
 {
 	_cleanup_dm_table_ struct umbra_dm_table t = {0};
