@@ -152,6 +152,24 @@ static int add_below(struct umbra_session *s, const char *path,
 }
 
 /* A directory on the same mount as a directory above it that is copied whole is in that copy. */
+static bool is_below(const struct umbra_plan_item *inner, const struct umbra_plan_item *outer)
+{
+	return !outer->provider->resolve &&
+	       umbra_path_below(inner->volume->path, outer->volume->path) &&
+	       strcmp(outer->volume->mount, inner->volume->mount) == 0;
+}
+
+/* Block copies are of the whole device, wherever that is mounted, and as often as it is. */
+static bool is_same(const struct umbra_plan_item *inner, const struct umbra_plan_item *outer)
+{
+	const char *in = inner->volume->root ? inner->volume->root : "/";
+	const char *out = outer->volume->root ? outer->volume->root : "/";
+
+	return outer->provider->storage && strcmp(outer->volume->path, outer->volume->mount) == 0 &&
+	       outer->volume->dev == inner->volume->dev && umbra_path_below(in, out) &&
+	       (strcmp(in, out) != 0 || outer < inner);
+}
+
 static const char *covered_by(const struct umbra_plan *plan, const struct umbra_plan_item *inner)
 {
 	const struct umbra_plan_item *outer;
@@ -160,9 +178,7 @@ static const char *covered_by(const struct umbra_plan *plan, const struct umbra_
 	for (i = 0; i < plan->n; i++) {
 		outer = &plan->items[i];
 		if (outer != inner && outer->provider == inner->provider &&
-		    !outer->provider->resolve &&
-		    umbra_path_below(inner->volume->path, outer->volume->path) &&
-		    strcmp(outer->volume->mount, inner->volume->mount) == 0)
+		    (is_below(inner, outer) || is_same(inner, outer)))
 			return outer->volume->path;
 	}
 	return NULL;
@@ -223,6 +239,13 @@ int umbra_plan_make(struct umbra_session *s, const struct umbra_plan_request *re
 	return 0;
 }
 
+/* A second mount of a device that is copied whole. */
+static bool is_in_copy(const struct umbra_plan_item *item, const struct umbra_mount_below *m)
+{
+	return item && item->provider->storage && item->volume->source && m->source &&
+	       strcmp(item->volume->source, m->source) == 0;
+}
+
 int umbra_plan_note_uncovered(struct umbra_session *s, const struct umbra_plan *plan,
 			      struct umbra_shadow *shadow, struct umbra_error *err)
 {
@@ -235,7 +258,8 @@ int umbra_plan_note_uncovered(struct umbra_session *s, const struct umbra_plan *
 		return r;
 	for (i = 0; r == 0 && i < n; i++) {
 		fuse = strncmp(mounts[i].fstype, "fuse", 4) == 0;
-		if ((!mounts[i].usable && !fuse) || find(plan, mounts[i].path))
+		if ((!mounts[i].usable && !fuse) || find(plan, mounts[i].path) ||
+		    is_in_copy(find(plan, shadow->path), &mounts[i]))
 			continue;
 		if (umbra_shadow_note(shadow, UMBRA_NOTE_UNCOVERED, mounts[i].path,
 				      mounts[i].fstype) < 0)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Is umbrad there when copies depend on it? */
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -57,11 +59,11 @@ static void finish(void)
 
 TestSuite(daemon, .init = setup, .fini = finish, .timeout = 60);
 
-static int create(struct umbra_error *err)
+static int create_of(const char *other, struct umbra_error *err)
 {
 	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
-	const char *paths[] = {vol};
-	struct umbra_create_request request = {.paths = paths, .n_paths = 1};
+	const char *paths[] = {vol, other};
+	struct umbra_create_request request = {.paths = paths, .n_paths = other ? 2 : 1};
 	json_t *warnings = NULL;
 	struct umbra_id id;
 	int r = umbra_coordinator_connect(state, &c, err);
@@ -70,6 +72,35 @@ static int create(struct umbra_error *err)
 		r = umbra_coordinator_create(c, &request, NULL, &id, &warnings, err);
 	json_decref(warnings);
 	return r;
+}
+
+static int create(struct umbra_error *err)
+{
+	return create_of(NULL, err);
+}
+
+/* Two copies of one device can be of no one instant. */
+Test(daemon, a_volume_that_is_mounted_twice_is_copied_once)
+{
+	_cleanup_free_ char *calls = NULL, *again = umbra_asprintf("%s/again", place);
+	struct umbra_error err = {0};
+	int dir, r;
+
+	place_need_root("to mount");
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		cr_skip_test("no mounts of one's own here");
+	cr_assert_eq(mkdir(again, 0755), 0);
+	cr_assert_eq(mount(vol, vol, NULL, MS_BIND, NULL), 0);
+	cr_assert_eq(mount(vol, again, NULL, MS_BIND, NULL), 0);
+	r = create_of(again, &err);
+	umount2(again, MNT_DETACH);
+	umount2(vol, MNT_DETACH);
+	cr_assert_eq(r, 0, "%s", err.text);
+	dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_eq(umbra_read_file(dir, "calls", 1000, &calls, NULL), 0);
+	close(dir);
+	cr_assert(strstr(calls, "prepare vol"));
+	cr_assert_not(strstr(calls, "again"), "%s", calls);
 }
 
 Test(daemon, is_at_work_before_a_copy_is_made)
