@@ -17,9 +17,9 @@
  *
  * - Every call is made from one thread; a provider may use threads of its own inside a call.
  * - Between hold and release of any member: no I/O on held volumes, no log, no allocation, no
- *   wait without a limit. All members that have a hold() are held before the first of them is
- *   committed, and released, in reverse order, right after the last; members without one are
- *   committed after that.
+ *   wait without a limit. All members that have a hold() are held, those that lie on others
+ *   (lies_on()) before these, before the first of them is committed, and released, in reverse
+ *   order, right after the last; members without one are committed after that.
  * - prepare() names in held what hold() will suspend. When a member has such devices, the guard
  *   watches the hold: memory is locked, a signal interrupts a suspend that takes too long (-EINTR),
  *   and if all is not released in time the guard resumes the devices and the set fails. So
@@ -117,6 +117,11 @@ struct umbra_provider {
 		       struct umbra_error *err);
 
 	int (*prepare)(struct umbra_member *m, struct umbra_error *err);
+	/* Of two prepared members of this provider: does what is written to m, its diff area too,
+	 * come to below at last? Then m is held first: what it has to write out then could not be
+	 * written any more. 1, 0 or negative. Default: no. */
+	int (*lies_on)(const struct umbra_member *m, const struct umbra_member *below,
+		       struct umbra_error *err);
 	int (*hold)(struct umbra_member *m, struct umbra_error *err);
 	int (*commit)(struct umbra_member *m, struct umbra_error *err);
 	int (*release)(struct umbra_member *m, struct umbra_error *err);

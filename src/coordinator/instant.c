@@ -10,6 +10,8 @@ struct instant {
 	int64_t recorded_us;
 	int64_t held_us;           /* when all that can be held was, after that */
 	struct umbra_guard *guard; /* NULL: nothing that a guard could release is held */
+	/* The members that can be held, in this order, and released in the reverse one. */
+	size_t order[UMBRA_SET_VOLUMES_MAX], n_order;
 };
 
 int umbra_in_member(const struct umbra_member *m, int r, struct umbra_error *err)
@@ -71,21 +73,21 @@ static int not_held(const struct instant *n, struct umbra_error *err)
 			       "no one instant: try again");
 }
 
-/* Those before end that were held are released, whatever happened, before anything else. */
+/* The first so many of the order are released, whatever happened, before anything else. */
 static int release(struct instant *n, size_t end, int r, struct umbra_error *err)
 {
+	struct umbra_member *m;
 	int one;
 
 	while (end-- > 0) {
-		if (!has_hold(n, end))
-			continue;
-		one = umbra_member_release(&n->members[end], r < 0 ? NULL : err);
+		m = &n->members[n->order[end]];
+		one = umbra_member_release(m, r < 0 ? NULL : err);
 		if (one > 0 && r == 0)
 			one = not_held(n, err);
 		if (one == 0)
 			one = umbra_fault_fail("create.released", r < 0 ? NULL : err);
 		if (one < 0 && r == 0)
-			r = umbra_in_member(&n->members[end], one, err);
+			r = umbra_in_member(m, one, err);
 	}
 	return r;
 }
@@ -105,9 +107,8 @@ static int hold_all(struct instant *n, struct umbra_error *err)
 	size_t i;
 	int r = 0;
 
-	for (i = 0; r == 0 && i < n->set->n_shadows; i++)
-		if (has_hold(n, i))
-			r = hold_one(&n->members[i], err);
+	for (i = 0; r == 0 && i < n->n_order; i++)
+		r = hold_one(&n->members[n->order[i]], err);
 	if (r < 0) {
 		r = release(n, i - 1, r, err);
 		return r == -EINTR && check(n, NULL) == -ETIME ? check(n, err) : r;
@@ -131,7 +132,7 @@ static int hold(struct instant *n, struct umbra_error *err)
 		r = commit(n, true, err);
 	if (r == 0)
 		r = check(n, err);
-	r = release(n, n->set->n_shadows, r, err);
+	r = release(n, n->n_order, r, err);
 	n->set->hold_us = umbra_now_us() - start;
 	return r;
 }
@@ -139,11 +140,14 @@ static int hold(struct instant *n, struct umbra_error *err)
 /* In the order of release. */
 static size_t list_devices(const struct instant *n, struct umbra_dm_device *out, size_t max)
 {
+	const struct umbra_member *m;
 	size_t count = 0, i, k;
 
-	for (i = n->set->n_shadows; i-- > 0;)
-		for (k = 0; k < n->members[i].n_held && count < max; k++)
-			out[count++] = n->members[i].held[k];
+	for (i = n->n_order; i-- > 0;) {
+		m = &n->members[n->order[i]];
+		for (k = 0; k < m->n_held && count < max; k++)
+			out[count++] = m->held[k];
+	}
 	return count;
 }
 
@@ -180,23 +184,70 @@ static int hold_guarded(struct instant *n, struct umbra_error *err)
 	return r < 0 ? r : lost;
 }
 
-static bool can_be_held(const struct instant *n)
+/* --- the order ------------------------------------------------------------------------------- */
+
+static int lies_on(const struct umbra_member *m, const struct umbra_member *below,
+		   struct umbra_error *err)
+{
+	if (!m->provider->lies_on || m->provider != below->provider)
+		return 0;
+	return m->provider->lies_on(m, below, err);
+}
+
+/* Does no other of those that are left, n->order from `from` on, lie on that one? 1, 0, negative */
+static int is_free(const struct instant *n, size_t from, size_t i, struct umbra_error *err)
+{
+	size_t k;
+	int r = 0;
+
+	for (k = from; r == 0 && k < n->n_order; k++)
+		if (k != i)
+			r = lies_on(&n->members[n->order[k]], &n->members[n->order[i]], err);
+	return r < 0 ? r : r == 0;
+}
+
+/* The next of the order to n->order[at]; the others keep theirs. */
+static int choose(struct instant *n, size_t at, struct umbra_error *err)
+{
+	size_t i = at, chosen;
+	int r = 0;
+
+	while (i < n->n_order && (r = is_free(n, at, i, err)) == 0)
+		i++;
+	if (r < 0)
+		return r;
+	if (i == n->n_order)
+		return umbra_fail(err, UMBRA_E_UNSUPPORTED, ELOOP,
+				  "'%s' and another volume of the set lie on each other, or their "
+				  "diff areas do: they cannot be held at once",
+				  n->members[n->order[at]].shadow->path);
+	for (chosen = n->order[i]; i > at; i--)
+		n->order[i] = n->order[i - 1];
+	n->order[at] = chosen;
+	return 0;
+}
+
+/* Those that lie on others first. */
+static int put_in_order(struct instant *n, struct umbra_error *err)
 {
 	size_t i;
+	int r = 0;
 
 	for (i = 0; i < n->set->n_shadows; i++)
 		if (has_hold(n, i))
-			return true;
-	return false;
+			n->order[n->n_order++] = i;
+	for (i = 0; r == 0 && i + 1 < n->n_order; i++)
+		r = choose(n, i, err);
+	return r;
 }
 
 int umbra_instant(struct umbra_set *set, struct umbra_member *members, int64_t recorded_us,
 		  struct umbra_error *err)
 {
 	struct instant n = {.set = set, .members = members, .recorded_us = recorded_us};
-	int r, lost = 0;
+	int r, lost = put_in_order(&n, err);
 
-	if (can_be_held(&n))
+	if (lost == 0 && n.n_order > 0)
 		lost = hold_guarded(&n, err);
 	r = lost < 0 ? lost : commit(&n, false, err);
 	return r < 0 ? r : lost;

@@ -28,13 +28,16 @@ static void note(int state_fd, enum fake_call call, const char *path)
 	dprintf(fd, "%s %s\n", names[call], base ? base + 1 : path);
 }
 
-static bool meant(enum fake_call planned, enum fake_call call, const char *path)
+static bool ends_so(const char *path, const char *end)
 {
-	const char *only = fake_plan.only;
 	size_t len = strlen(path);
 
-	return planned == call &&
-	       (!only || (len >= strlen(only) && strcmp(path + len - strlen(only), only) == 0));
+	return len >= strlen(end) && strcmp(path + len - strlen(end), end) == 0;
+}
+
+static bool meant(enum fake_call planned, enum fake_call call, const char *path)
+{
+	return planned == call && (!fake_plan.only || ends_so(path, fake_plan.only));
 }
 
 static int dawdle(struct umbra_watch *watch, struct umbra_error *err)
@@ -111,6 +114,14 @@ static int prepare(struct umbra_member *m, struct umbra_error *err)
 	if (dir < 0 || mkdirat(dir, m->shadow->id.s, 0700) < 0)
 		return umbra_fail_errno(err, errno, "mkdir");
 	return after(FAKE_PREPARE, m->shadow->path);
+}
+
+static int lies_on(const struct umbra_member *m, const struct umbra_member *below,
+		   struct umbra_error *err)
+{
+	(void)below;
+	(void)err;
+	return fake_plan.upper && ends_so(m->shadow->path, fake_plan.upper);
 }
 
 static int hold(struct umbra_member *m, struct umbra_error *err)
@@ -265,6 +276,7 @@ static const struct umbra_provider fake = {
 	.label = UMBRA_LABEL_CRASH,
 	.probe = probe,
 	.prepare = prepare,
+	.lies_on = lies_on,
 	.hold = hold,
 	.commit = commit,
 	.release = release,

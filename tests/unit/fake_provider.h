@@ -33,4 +33,5 @@ extern struct fake_plan {
 	/* hold() suspends a device each, the first for the volume whose path ends in "a". 0: none.
 	 */
 	unsigned int major, minors[2];
+	const char *upper; /* volumes whose path ends so lie on all others; NULL: none does */
 } fake_plan;

@@ -179,6 +179,37 @@ Test(hold, a_creation_holds_and_releases)
 	cr_assert_eq(end_children(), 0, "guards that are not needed are not there");
 }
 
+/* What was held and released, in order. */
+static char *holds(void)
+{
+	_cleanup_close_ int dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *calls = NULL;
+	char *out = calloc(1, 100), *at, *line;
+
+	cr_assert_eq(umbra_read_file(dir, "calls", 10000, &calls, NULL), 0);
+	at = calls;
+	while (strlen(out) < 80 && (line = strsep(&at, "\n")))
+		if (strncmp(line, "hold", 4) == 0 || strncmp(line, "release", 7) == 0)
+			sprintf(out + strlen(out), "%s;", line);
+	return out;
+}
+
+/* Held after what it lies on it could not write out any more. */
+Test(hold, what_lies_on_another_is_held_first)
+{
+	struct umbra_error err = {0};
+	_cleanup_free_ char *order = NULL;
+	struct umbra_id id;
+
+	fake_plan.upper = "b";
+	cr_assert_eq(create(&id, NULL, &err), 0, "%s", err.text);
+	order = holds();
+	cr_assert_str_eq(order, "hold b;hold a;release a;release b;");
+	fake_plan.upper = ""; /* both */
+	cr_assert_eq(create(&id, NULL, &err), -ELOOP);
+	cr_assert(strstr(err.text, "on each other"), "%s", err.text);
+}
+
 static const char *const points[] = {
 	"create.guarded",   "create.held",     "create.held",     "create.committed",
 	"create.committed", "create.released", "create.released",

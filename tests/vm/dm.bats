@@ -134,6 +134,25 @@ each_filesystem() {
 	[ "$(layer vol)" = out ]
 }
 
+@test "a set of two volumes, of which one has its diff area on the other" {
+	local writer
+	slices /dev/ubdb low=300 up=300
+	filesystem low ext4
+	filesystem up ext4
+	umbra storage add --at "$T/low/area" --size 64M "$T/up"
+	create "$T/low" "$T/up"
+	while [ ! -e "$T/enough" ]; do
+		dd if=/dev/urandom of="$T/up/busy" bs=64k count=20 conv=notrunc status=none
+	done 3>&- &
+	writer=$!
+	# What is to be written out in the hold is written to the other volume, too.
+	create "$T/low" "$T/up"
+	create "$T/low" "$T/up"
+	touch "$T/enough"
+	wait "$writer"
+	[ "$(umbra list --json | grep -o '"state":"created"' | wc -l)" = 3 ]
+}
+
 @test "the table is put back behind our back: the copies are lost, and said to be lost" {
 	volume vol /dev/ubdb ext4
 	five_copies

@@ -11,6 +11,7 @@
 #include "common/fault.h"
 #include "common/token.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/place.h"
 #include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 
@@ -33,6 +34,7 @@ struct work {
 	int mark;    /* umbra_protected_mark() */
 	int control; /* device-mapper's descriptor, for the hold */
 	struct umbra_dm_device origin, snap;
+	dev_t real, pool; /* below the volume, and its diff area */
 };
 
 static struct work *free_work(struct work *w)
@@ -145,6 +147,8 @@ static int get_ready(struct work *w, struct umbra_member *m, dev_t snap, struct 
 		r = umbra_dm_device_lookup(w->control, major(snap), minor(snap), &w->snap, err);
 	if (r < 0)
 		return r;
+	w->real = w->p->kernel.real;
+	w->pool = w->p->kernel.pool;
 	m->held[0] = w->origin;
 	m->n_held = 1;
 	return 0;
@@ -250,6 +254,18 @@ int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
 		r = write_out(m, err);
 	m->priv = TAKE_PTR(w); /* abort() has to look at it, however far it came */
 	return r;
+}
+
+int umbra_dm_lies_on(const struct umbra_member *m, const struct umbra_member *below,
+		     struct umbra_error *err)
+{
+	const struct work *w = m->priv, *other = below->priv;
+	dev_t origin = makedev(other->origin.major, other->origin.minor);
+	int r = umbra_place_lies_on(w->real, origin);
+
+	if (r == 0)
+		r = umbra_place_lies_on(w->pool, origin);
+	return r < 0 ? umbra_fail_errno(err, r, "cannot tell what '%s' is on", w->origin.name) : r;
 }
 
 int umbra_dm_hold_member(struct umbra_member *m, struct umbra_error *err)

@@ -7,6 +7,8 @@
 
 /* create.c */
 int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err);
+int umbra_dm_lies_on(const struct umbra_member *m, const struct umbra_member *below,
+		     struct umbra_error *err);
 int umbra_dm_hold_member(struct umbra_member *m, struct umbra_error *err);
 int umbra_dm_commit_member(struct umbra_member *m, struct umbra_error *err);
 int umbra_dm_release_member(struct umbra_member *m, struct umbra_error *err);

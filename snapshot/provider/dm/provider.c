@@ -85,6 +85,7 @@ const struct umbra_provider umbra_provider_dm = {
 	.probe = probe,
 	.resolve = resolve,
 	.prepare = umbra_dm_prepare,
+	.lies_on = umbra_dm_lies_on,
 	.hold = umbra_dm_hold_member,
 	.commit = umbra_dm_commit_member,
 	.release = umbra_dm_release_member,
