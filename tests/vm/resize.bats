@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # umbra storage resize on real device-mapper: what was copied stays what it was, whoever is killed.
-# UMBRA_SOAK=1: also on XFS, elsewhere, and killed while it gets smaller.
+# UMBRA_SOAK=1: also on XFS, elsewhere, at full speed, with stores that move, and killed while it gets smaller.
 # vm: --time 900 --mem 768M --disk 400M --disk 400M --disk 200M
 load ../system/helper
 load volume
@@ -116,6 +116,7 @@ elsewhere() {
 }
 
 @test "larger and smaller in a file elsewhere" {
+	soak
 	local loop
 	volume vol /dev/ubdb ext4
 	umbra storage add --at "$T/area" --size 64M "$T/vol"
@@ -183,6 +184,7 @@ takes_old_blocks() {
 
 # A copy's blocks at the end of the pool move to its front.
 @test "sealed stores at the end move to the front; what is being written is said to be in the way" {
+	soak
 	local k
 	volume vol /dev/ubdb ext4
 	umbra storage add --size 200M "$T/vol"
@@ -215,6 +217,7 @@ takes_old_blocks() {
 }
 
 @test "at full speed: no stall, no error, no copy lost" {
+	soak
 	local writer mib
 	volume vol /dev/ubdb ext4
 	umbra storage add --size 160M "$T/vol"
@@ -234,7 +237,7 @@ takes_old_blocks() {
 	compare
 }
 
-# killed FROM TO N: at each point of a resize; whoever comes next finishes or undoes it. At least N are passed.
+# killed FROM TO N: at each point of a resize, N at least; whoever comes next finishes or undoes it.
 killed() {
 	local point n=0
 	for point in $(fault_points dm.resize dm.tail dm.superblock dm.granted dm.given-back \
