@@ -305,6 +305,19 @@ static int keep_copy(struct umbra_protected *p, struct work *w, struct umbra_mem
 	return r < 0 ? r : umbra_protected_write(p, &next, err);
 }
 
+/* What it collects may have found no room meanwhile. */
+static int check_kept(const struct umbra_protected *p, const struct work *w,
+		      struct umbra_error *err)
+{
+	const struct umbra_pool_copy *copy = &p->pool->copies[umbra_pool_find(p->pool, &w->id)];
+	char why[UMBRA_ERROR_MAX];
+
+	if (copy->state == UMBRA_POOL_KEPT)
+		return 0;
+	return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "it was lost while it was made: %s",
+			  umbra_dm_lost_why(p, copy, why));
+}
+
 int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
@@ -317,6 +330,8 @@ int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 		r = umbra_fault_fail("dm.kept", err);
 	if (r == 0)
 		r = umbra_protected_settle(p, err);
+	if (r == 0)
+		r = check_kept(p, w, err);
 	if (r == 0)
 		r = umbra_dm_grant_all(p, err);
 	if (r == 0)
