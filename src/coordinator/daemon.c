@@ -57,6 +57,8 @@ static _Noreturn void become(const char *path, const char *state_dir)
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	dup2(null, STDERR_FILENO);
+	/* Nor must what it had open, and we with it, stay in use for as long as umbrad lives. */
+	close_range(STDERR_FILENO + 1, ~0U, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv(path, (char *const *)argv);
