@@ -314,6 +314,7 @@ static int compact(struct umbra_protected *p, struct known *k, const struct umbr
 		   struct look *look, struct umbra_error *err)
 {
 	uint64_t low = umbra_dm_low_water(p->pool), sign = umbra_compact_sign(p->pool);
+	struct umbra_error why = {0};
 	bool quiet = gauge->store && gauge->store->number == k->store && gauge->used == k->seen;
 	int r;
 
@@ -323,8 +324,16 @@ static int compact(struct umbra_protected *p, struct known *k, const struct umbr
 	again(look, PACE_MS);
 	if (!quiet && gauge->total >= 2 * low)
 		return 0;
-	r = umbra_compact_run(p, low, err);
-	if (r == 0) {
+	r = umbra_compact_run(p, low, &why);
+	if (r < 0 && p->pool) {
+		/* Of less weight than writers, who need us. */
+		umbra_log_error("compacting the diff area of '%s': %s", p->pool->volume, why.text);
+		r = 0;
+		k->compacted = sign;
+		k->compacting = false;
+	} else if (r < 0) {
+		return umbra_fail(err, why.code, r, "%s", why.text);
+	} else if (r == 0) {
 		k->compacted = sign;
 		k->compacting = false;
 		if (umbra_segment_map_count(&p->pool->map, UMBRA_SEGMENT_PENDING) > 0)

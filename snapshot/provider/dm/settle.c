@@ -132,6 +132,8 @@ static int seal_followed(struct umbra_protected *p, struct umbra_error *err)
 		r = umbra_view_devices_rebase(p, err);
 		if (r == 0)
 			r = seal(p, s->number, err);
+		if (r < 0)
+			break; /* there may be no pool any more */
 		live = umbra_pool_live(p->pool);
 		i = UINT32_MAX; /* the list is another one now */
 	}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/log.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/view_plan.h"
 #include "snapshot/sys/scratch.h"
@@ -274,25 +275,29 @@ int umbra_view_devices_close(struct umbra_protected *p, const struct umbra_id *i
 	return each_view(p, close_one, (void *)id, err);
 }
 
-/* The other one of its two made-up stores comes in its place. */
-static int swap(struct umbra_protected *p, uint32_t copy, const struct names *names,
-		struct umbra_error *err)
+/* The one of its two made-up stores that is not in use, made anew. */
+static int make_other_cow(struct umbra_protected *p, uint32_t copy, const struct names *names,
+			  int *g, dev_t *cow, struct umbra_error *err)
 {
-	_cleanup_dm_table_ struct umbra_dm_table table = {0};
 	struct umbra_dm_info info;
-	dev_t cow;
-	int g, r = umbra_dm_unload(umbra_dm_named(names->view.name), err); /* of who was killed */
+	int r = umbra_dm_unload(umbra_dm_named(names->view.name), err); /* of who was killed */
 
 	if (r == 0)
 		r = umbra_dm_info(umbra_dm_named(names->cow[0].name), &info, err);
 	if (r < 0)
 		return r;
-	g = r == UMBRA_DM_NONE || info.open_count == 0 ? 0 : 1;
-	r = umbra_dm_remove(names->cow[g].name, UMBRA_DM_REMOVE_NOW, err);
-	if (r >= 0)
-		r = make_cow(p, copy, &names->cow[g], &cow, err);
-	if (r == 0)
-		r = view_table(p, cow, &table, err);
+	*g = r == UMBRA_DM_NONE || info.open_count == 0 ? 0 : 1;
+	r = umbra_dm_remove(names->cow[*g].name, UMBRA_DM_REMOVE_NOW, err);
+	return r < 0 ? r : make_cow(p, copy, &names->cow[*g], cow, err);
+}
+
+/* It comes in the place of the other. */
+static int swap(struct umbra_protected *p, const struct names *names, int g, dev_t cow,
+		struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	int r = view_table(p, cow, &table, err);
+
 	if (r == 0)
 		r = umbra_dm_load(umbra_dm_named(names->view.name), &table, UMBRA_DM_READ_ONLY,
 				  err);
@@ -303,6 +308,22 @@ static int swap(struct umbra_protected *p, uint32_t copy, const struct names *na
 	if (r == 0)
 		r = umbra_dm_remove(names->cow[!g].name, UMBRA_DM_REMOVE_NOW, err);
 	return r < 0 ? r : 0;
+}
+
+/* A copy of which something cannot be read is lost to who reads it, and keeps nobody else. */
+static int rebase(struct umbra_protected *p, uint32_t copy, const struct names *names,
+		  struct umbra_error *err)
+{
+	struct umbra_error why = {0};
+	dev_t cow;
+	int g, r = make_other_cow(p, copy, names, &g, &cow, &why);
+
+	if (r == -EBADMSG || r == -EIO) {
+		umbra_log_error("who reads shadow copy '%s' gets errors from now on: %s",
+				p->pool->copies[copy].id.s, why.text);
+		return close_view(names, p->kernel.sectors, err);
+	}
+	return r < 0 ? umbra_fail(err, why.code, r, "%s", why.text) : swap(p, names, g, cow, err);
 }
 
 static int rebase_one(struct umbra_protected *p, const struct umbra_dm_info *info, const char *id,
@@ -317,7 +338,7 @@ static int rebase_one(struct umbra_protected *p, const struct umbra_dm_info *inf
 		return remove_view(&names, err);
 	if (copy == p->pool->n_copies || p->pool->copies[copy].state != UMBRA_POOL_KEPT)
 		return close_view(&names, p->kernel.sectors, err);
-	return swap(p, copy, &names, err);
+	return rebase(p, copy, &names, err);
 }
 
 int umbra_view_devices_rebase(struct umbra_protected *p, struct umbra_error *err)

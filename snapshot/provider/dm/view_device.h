@@ -18,7 +18,8 @@ int umbra_view_device_make(struct umbra_protected *p, const struct umbra_id *id,
 			   struct umbra_error *err);
 
 /* Puts all views that are open over the newest store and removes the others; after that the store
- * that was the newest before can be taken out of the kernel. */
+ * that was the newest before can be taken out of the kernel. Readers of a copy whose stores are
+ * damaged, or cannot be read, get errors from now on. */
 int umbra_view_devices_rebase(struct umbra_protected *p, struct umbra_error *err);
 
 /* Whoever has views of this copy (NULL: of any) open gets errors from now on; nothing is mapped

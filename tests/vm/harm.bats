@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What disks, administrators and unlucky moments do to a diff area, and that no more is lost than
+# what was harmed.
+# vm: --time 400 --mem 768M --disk 400M --disk 400M --disk 128M
+load ../system/helper
+load volume
+
+TEST_LIMIT=100
+
+teardown() {
+	exec 7<&-
+	[ -z "${MAKER-}" ] || kill -9 "$MAKER" 2>/dev/null || true
+	drop_volumes
+	umbra_teardown
+}
+
+token() { sed -n "${1}p" "$T/tokens"; }
+
+# copies N: that many, told apart by a file, with the diff area on /dev/ubdd.
+copies() {
+	local k
+	volume vol /dev/ubdb ext4
+	umbra storage add --at /dev/ubdd "$T/vol"
+	for ((k = 1; k <= $1; k++)); do
+		echo "$k" >"$T/vol/which"
+		create_token "$T/vol"
+	done
+	echo now >"$T/vol/which"
+	sync -f "$T/vol"
+}
+
+stopped() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
+
+# stopped_creation POINT [COUNT]: MAKER is stopped there, REQUESTER waits for it; what that says is in $T/said.
+stopped_creation() {
+	UMBRA_TEST_FAULT=$1:stop:${2:-1} "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/said" 2>&1 3>&- &
+	REQUESTER=$!
+	eventually stopped
+	MAKER=$(stopped)
+}
+
+layer_is() { [ "$(layer vol)" = "$1" ]; }
+
+in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
+
+@test "a store of an older copy is damaged, and that copy is being read: the others live on" {
+	local line device at
+	copies 2
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	exec 7<"$T/tree/$(token 1)$T/vol/which"
+	[ "$(in_copy 1)" = 1 ]
+	end_umbrad
+	# Where the store of copy 1 begins: the line of its view that is not of our making.
+	line=$(dmsetup table "$(dmsetup ls | awk '/-viewcow/ {print $1}')" | tail -1)
+	device=$(dmsetup ls | awk '/-area/ {print $1}')
+	at=$(awk '{print $5}' <<<"$line")
+	head -c 32768 /dev/urandom |
+		dd of="/dev/mapper/$device" bs=512 seek="$at" oflag=direct conv=notrunc status=none
+	create_token "$T/vol"
+	echo after >"$T/vol/which"
+	[ "$(in_copy 2)" = 2 ]
+	[ "$(in_copy 3)" = now ]
+	create_token "$T/vol"
+	exec 7<&-
+	umbra umount "$T/tree"
+	umbra delete --yes --all "$T/vol"
+	layer_is out
+}
