@@ -67,3 +67,79 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 	umbra delete --yes --all "$T/vol"
 	layer_is out
 }
+
+@test "killed in the first creation, and then the table is put back: it begins anew" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --at /dev/ubdd "$T/vol"
+	stopped_creation dm.loaded
+	end_umbrad
+	replace_table vol
+	kill -9 "$MAKER"
+	create_token "$T/vol"
+	layer_is in
+	umbra delete --yes --all "$T/vol"
+	layer_is out
+	[ "$(dmsetup ls | wc -l)" = 1 ]
+}
+
+@test "both superblocks are damaged: its copies can be given up, and new ones made" {
+	local area
+	copies 2
+	end_umbrad
+	dd if=/dev/zero of=/dev/ubdd bs=1M count=3 oflag=direct conv=notrunc status=none
+	run umbra storage
+	echo "$output"
+	area=$(umbra storage --json | jq -r '.areas[0].place')
+	umbra storage remove --force "$area"
+	layer_is out
+	[ "$(dmsetup ls | wc -l)" = 1 ]
+	umbra storage add --at /dev/ubdd "$T/vol"
+	create "$T/vol"
+}
+
+@test "the diff area's file is removed by force, and then the power fails: what lies there now is left alone" {
+	local k was
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	for k in 1 2; do
+		head -c 3M /dev/urandom >"$T/vol/$k"
+		create_token "$T/vol"
+	done
+	chattr -i "$T/vol/.umbra/diff-area"
+	rm "$T/vol/.umbra/diff-area"
+	eventually layer_is out
+	head -c 20M /dev/urandom >"$T/vol/more"
+	sync -f "$T/vol"
+	dd if=/dev/ubdb of=/dev/ubdc bs=1M iflag=direct oflag=direct status=none
+	umount -l "$T/vol"
+	drop_volumes
+	volume_again vol /dev/ubdc
+	was=$(sha1sum /dev/ubdc)
+	run umbra activate
+	echo "$output"
+	layer_is out
+	[ "$(sha1sum /dev/ubdc)" = "$was" ]
+	mount /dev/mapper/vol "$T/vol"
+	run umbra list
+	echo "$output"
+}
+
+@test "the file of a diff area cannot be seen for a while: nothing is lost" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --at "$T/area" --size 64M "$T/vol"
+	for k in 1 2; do
+		echo "$k" >"$T/vol/which"
+		create_token "$T/vol"
+	done
+	mv "$T/area" "$T/hidden"
+	run umbra storage
+	[[ $output == *"$T/area"* ]]
+	echo now >"$T/vol/which"
+	sync -f "$T/vol"
+	layer_is in
+	mv "$T/hidden" "$T/area"
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	[ "$(in_copy 1) $(in_copy 2)" = "1 2" ]
+	umbra umount "$T/tree"
+}

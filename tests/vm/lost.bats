@@ -11,15 +11,6 @@ teardown() {
 	umbra_teardown
 }
 
-# The volume NAME gets its own table back, as by `lvchange --refresh`.
-replace_table() {
-	local real
-	real=$(dmsetup table "$1" | awk '{print $4}')
-	dmsetup table -j "${real%:*}" -m "${real#*:}" >"$T/table"
-	dmsetup load "$1" "$T/table"
-	dmsetup resume "$1"
-}
-
 lost() { umbra list --json | jq -r '.sets[].volumes[] | select(.lost) | .path' | sort -u; }
 is_lost() { [ "$(lost)" = "$1" ]; }
 

@@ -180,3 +180,12 @@ nothing_suspended() {
 		[[ $(dmsetup info -c --noheadings -o suspended "$name") != Suspended ]] || return 1
 	done
 }
+
+# replace_table NAME: the volume gets its own table back, as by `lvchange --refresh`.
+replace_table() {
+	local real
+	real=$(dmsetup table "$1" | awk '{print $4}')
+	dmsetup table -j "${real%:*}" -m "${real#*:}" >"$T/table"
+	dmsetup load "$1" "$T/table"
+	dmsetup resume "$1"
+}

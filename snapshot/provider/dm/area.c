@@ -97,6 +97,13 @@ bool umbra_area_resizing(const json_t *record)
 	return umbra_doc_bool(record, "resizing", false);
 }
 
+bool umbra_area_record_inside(const json_t *record)
+{
+	const char *kind = umbra_doc_string(record, "kind");
+
+	return kind && strcmp(kind, kinds[UMBRA_AREA_INSIDE]) == 0;
+}
+
 static int parse_extents(const json_t *list, struct umbra_area *a)
 {
 	uint64_t at = 0;

@@ -47,6 +47,8 @@ int umbra_area_publish(struct umbra_area *a, struct umbra_error *err);
 
 /* What umbra_area_open() needs, also before any filesystem is mounted. New reference. */
 json_t *umbra_area_record(const struct umbra_area *a);
+/* Is it that of an area inside its volume? */
+bool umbra_area_record_inside(const json_t *record);
 
 /*
  * Finds an area again. origin: the volume's device. The file of one inside is compared with the

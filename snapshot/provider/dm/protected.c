@@ -283,9 +283,9 @@ static int look_at_layer(struct umbra_protected *p, struct umbra_error *err)
 	int r = umbra_layer_state(&p->layer, &state, err);
 
 	if (r == 0 && state == UMBRA_LAYER_HALF) {
+		r = umbra_kernel_clear(&p->kernel, err);
 		/* Or we have `real` open ourselves, from reading the pool. */
 		umbra_area_set_base(p->area, p->layer.origin);
-		r = umbra_area_unmap(p->area, err);
 		if (r == 0)
 			r = umbra_layer_repair(&p->layer, err);
 	} else if (r == 0 && state == UMBRA_LAYER_REPLACED) {
@@ -297,6 +297,8 @@ static int look_at_layer(struct umbra_protected *p, struct umbra_error *err)
 		if (r == 0)
 			r = map_area(p, err);
 		p->in = r == 0;
+		if (r == 0)
+			r = umbra_protected_mend(p, err);
 	}
 	return r;
 }
@@ -352,6 +354,26 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 	return r;
 }
 
+int umbra_protected_drop(const struct umbra_dm_state *s, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	struct umbra_device_name real;
+	int r = open_locked(s->area.s, UMBRA_PROTECTED_WAIT_MS, &p, err);
+
+	if (r < 0)
+		return r;
+	umbra_device_name(&s->area, "real", &real);
+	if (umbra_layer_real(&p->layer, &p->kernel.real, NULL) == 0)
+		r = volume_sectors(p->kernel.real, &p->kernel.sectors, err);
+	if (r == 0 && umbra_protected_find(s, &p->layer.origin, NULL) == 0)
+		return clear_devices(p, err);
+	if (r == 0)
+		r = umbra_kernel_clear(&p->kernel, err);
+	if (r == 0)
+		r = umbra_dm_remove(real.name, UMBRA_DM_REMOVE_NOW, err);
+	return r < 0 ? r : 0;
+}
+
 bool umbra_protected_out_of_reach(int r)
 {
 	return r == -ENODEV || r == -ENOENT || r == -EBADMSG || r == -EUCLEAN;
@@ -386,9 +408,12 @@ static void give_up(struct umbra_protected *p, int state_fd, struct umbra_dm_sta
 static int lose_now(struct umbra_protected *p, int state_fd, struct umbra_dm_state *s,
 		    struct umbra_error *err)
 {
-	int r = umbra_protected_lose(p, s->lost, err);
+	int r;
 
-	if (r < 0)
+	/* What lies there now may be somebody's file. */
+	p->adrift = !umbra_area_certain(p->area);
+	r = umbra_protected_lose(p, s->lost, err);
+	if (r < 0 || p->adrift)
 		return r;
 	free(TAKE_PTR(s->lost));
 	return umbra_dm_state_write(state_fd, s, err);
@@ -421,7 +446,8 @@ int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 	if (r < 0)
 		return r;
 	r = find_parts(p, &s, NULL, &why);
-	gone = r == -EBADMSG || r == -ENOENT;
+	/* Of one elsewhere the path says little: what the kernel has of it stays. */
+	gone = (r == -EBADMSG || r == -ENOENT) && umbra_area_record_inside(s.place);
 	if (r == 0)
 		r = open_pool(p, state_fd, &s, &why);
 	if (r < 0) {

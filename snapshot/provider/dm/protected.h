@@ -29,6 +29,8 @@ struct umbra_protected {
 	struct umbra_kernel kernel; /* valid while in */
 	bool in;                    /* slid in */
 	bool flushed;               /* what an earlier process wrote is durable (pool_disk.h) */
+	bool torn;                  /* one of the two superblocks is to be mended, */
+	bool unreadable;            /* where that can be done */
 	bool asleep;                /* there are copies, and their newest store is not live */
 	bool adrift; /* what lies at the area's place may be another's: changes of the pool stay in
 		      * memory */
@@ -59,6 +61,10 @@ int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
  * lock. */
 int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 			      struct umbra_protected **out, struct umbra_error *err);
+
+/* What is in the kernel of an area that is out of reach goes, and the volume, where it is there,
+ * has its own table again. */
+int umbra_protected_drop(const struct umbra_dm_state *s, struct umbra_error *err);
 
 /* Is what opening failed with so until somebody does something about it: no volume, no area? */
 bool umbra_protected_out_of_reach(int r);
@@ -92,6 +98,10 @@ int umbra_protected_begin(const struct umbra_protected *p, struct umbra_pool **n
 			  struct umbra_error *err);
 int umbra_protected_write(struct umbra_protected *p, struct umbra_pool **next,
 			  struct umbra_error *err);
+
+/* Both superblocks become the same again. Only where it is certain, or proved, that what lies there
+ * is the area: until then it may be somebody's file by now. Before anything else is written. */
+int umbra_protected_mend(struct umbra_protected *p, struct umbra_error *err);
 
 /*
  * Who makes a copy has this mark, a descriptor, from before the copy is PREPARED until it is not

@@ -72,6 +72,14 @@ static int make_whole(struct umbra_protected *p, bool unreadable, struct umbra_e
 	return umbra_fail(err, why.code, r, "%s", why.text);
 }
 
+int umbra_protected_mend(struct umbra_protected *p, struct umbra_error *err)
+{
+	int r = p->torn ? make_whole(p, p->unreadable, err) : 0;
+
+	p->torn = p->torn && r < 0;
+	return r;
+}
+
 static int check_pool(const struct umbra_protected *p, const struct umbra_pool *pool,
 		      struct umbra_error *err)
 {
@@ -108,7 +116,9 @@ int umbra_protected_load(struct umbra_protected *p, struct umbra_error *err)
 		return r;
 	umbra_pool_free(p->pool);
 	p->pool = TAKE_PTR(pool);
-	return torn == UMBRA_POOL_TORN ? make_whole(p, bad != NULL, err) : 0;
+	p->torn = torn == UMBRA_POOL_TORN;
+	p->unreadable = bad != NULL;
+	return umbra_area_certain(p->area) || p->in || p->asleep ? umbra_protected_mend(p, err) : 0;
 }
 
 int umbra_protected_begin(const struct umbra_protected *p, struct umbra_pool **next,

@@ -194,6 +194,10 @@ static int judge_without(struct umbra_protected *p, struct umbra_error *err)
 		return r;
 	p->asleep = r > 0;
 	if (r > 0)
+		r = umbra_protected_mend(p, err);
+	if (r < 0)
+		return r;
+	if (p->asleep)
 		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
 	p->adrift = !p->in && !umbra_area_certain(p->area);
 	return umbra_protected_lose(

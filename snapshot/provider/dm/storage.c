@@ -288,7 +288,8 @@ static int give_up(int state_fd, const struct umbra_id *area, struct umbra_error
 				  area->s, s.path);
 	if (!umbra_protected_out_of_reach(r))
 		return umbra_fail(err, why.code, r, "%s", why.text);
-	return umbra_dm_state_remove(state_fd, area->s, err);
+	r = umbra_protected_drop(&s, err);
+	return r < 0 ? r : umbra_dm_state_remove(state_fd, area->s, err);
 }
 
 const struct umbra_storage_ops umbra_dm_storage = {
