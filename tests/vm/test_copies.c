@@ -174,6 +174,17 @@ Test(copies, five_hundred_and_twelve)
 	live(&(struct life){512, 4, 128, 400, 10, 60, 128, 16});
 }
 
+Test(copies, the_last_one_goes_under_its_reader)
+{
+	volume_begin(&v, 16, 32);
+	volume_create(&v);
+	volume_write(&v, 8);
+	volume_open(&v, 0);
+	volume_delete(&v, 0);
+	cr_assert_not(slid_in());
+	volume_check_origin(&v, "the last deletion");
+}
+
 /* --- at random --- */
 
 static size_t any(void)

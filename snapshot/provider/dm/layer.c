@@ -90,7 +90,7 @@ int umbra_layer_real(const struct umbra_layer *layer, dev_t *out, struct umbra_e
 }
 
 /* Devices of the area besides `real`; first is the name of one. alive: count only copies that are
- * in force. */
+ * in force. A view that was closed under its readers has a table of errors and is nobody's. */
 static int count_others(const struct umbra_layer *layer, bool alive, char first[UMBRA_DM_NAME_MAX],
 			struct umbra_error *err)
 {
@@ -104,7 +104,7 @@ static int count_others(const struct umbra_layer *layer, bool alive, char first[
 	r = umbra_dm_list(all.uuid, &list, err);
 	for (i = 0; r == 0 && i < list.n; i++) {
 		role = umbra_device_role(&layer->area, list.v[i].uuid);
-		if (strcmp(role, "real") == 0 ||
+		if (strcmp(role, "real") == 0 || list.v[i].removed_later ||
 		    (alive && (strncmp(role, "snap", 4) != 0 || !list.v[i].live)))
 			continue;
 		found++;
