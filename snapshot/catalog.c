@@ -110,8 +110,12 @@ static int open_db(struct umbra_catalog *c, enum umbra_catalog_mode mode, struct
 	/* Data from disk may be hostile: no triggers or views in it are trusted. */
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	return umbra_db_exec(c, "PRAGMA foreign_keys=ON; PRAGMA synchronous=EXTRA", err,
-			     "opening it");
+	/* A commit overwrites the journal's header, and syncs that: cheaper than to remove the
+	 * journal, and to sync the directory so that it does not come back. */
+	return umbra_db_exec(c,
+			     "PRAGMA foreign_keys=ON; PRAGMA synchronous=FULL;"
+			     "PRAGMA journal_mode=PERSIST; PRAGMA journal_size_limit=1048576",
+			     err, "opening it");
 }
 
 int umbra_catalog_open(const char *state_dir, enum umbra_catalog_mode mode,

@@ -48,7 +48,7 @@ static int swap(int state_fd, int work_fd, const char *dir, struct umbra_error *
 		return umbra_fail_errno(err, errno, "cannot remove '%s/%s'", dir, JOURNAL);
 	if (fsync(state_fd) < 0 ||
 	    renameat(work_fd, UMBRA_CATALOG_NAME, state_fd, UMBRA_CATALOG_NAME) < 0 ||
-	    fsync(state_fd) < 0)
+	    fsync(state_fd) < 0 || unlinkat(work_fd, JOURNAL, 0) < 0)
 		return umbra_fail_errno(err, errno, "cannot put the new catalog in place in '%s'",
 					dir);
 	return 0;

@@ -77,6 +77,24 @@ Test(delete, a_set_that_cannot_be_deleted_now_does_not_keep_the_others)
 	cr_assert_eq(rig_entries("fake"), 0);
 }
 
+Test(delete, a_set_that_went_meanwhile_does_not_keep_the_others)
+{
+	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
+	struct umbra_error err = {0};
+	struct umbra_id ids[2];
+	json_t *warnings = NULL;
+
+	cr_assert_eq(rig_create(&ids[0], &err), 0);
+	cr_assert_eq(rig_create(&ids[1], &err), 0);
+	cr_assert_eq(rig_delete(&ids[0], &err), 0);
+	cr_assert_eq(umbra_coordinator_connect(rig_state, &c, &err), 0);
+	cr_assert_eq(umbra_coordinator_delete(c, ids, 2, 0, NULL, &warnings, &err), 0, "%s",
+		     err.text);
+	json_decref(warnings);
+	cr_assert_eq(rig_count_sets(), 0);
+	cr_assert_eq(umbra_coordinator_delete(c, ids, 2, 0, NULL, &warnings, &err), -ENOENT);
+}
+
 static void sh(const char *fmt, const char *arg)
 {
 	_cleanup_free_ char *cmd = umbra_asprintf("%s '%s'", fmt, arg);
