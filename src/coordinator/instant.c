@@ -227,7 +227,8 @@ static int choose(struct instant *n, size_t at, struct umbra_error *err)
 	return 0;
 }
 
-/* Those that lie on others first. */
+/* Those that lie on others first, to be released last: a filesystem writes when it is thawed, too,
+ * and whoever resumed it before what it lies on would wait for ever, with the guards behind him. */
 static int put_in_order(struct instant *n, struct umbra_error *err)
 {
 	size_t i;

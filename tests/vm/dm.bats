@@ -153,6 +153,18 @@ each_filesystem() {
 	[ "$(umbra list --json | grep -o '"state":"created"' | wc -l)" = 3 ]
 }
 
+@test "of two volumes only one has its diff area on the other" {
+	slices /dev/ubdb low=300 up=300
+	filesystem low ext4
+	filesystem up ext4
+	umbra storage add --at "$T/low/area" --size 64M "$T/up"
+	create "$T/up"
+	run -1 umbra storage add --at "$T/up/area" --size 64M "$T/low"
+	[[ $output == *"on the volume that it would protect"* ]]
+	[ ! -e "$T/up/area" ]
+	create "$T/low" "$T/up"
+}
+
 @test "the table is put back behind our back: the copies are lost, and said to be lost" {
 	volume vol /dev/ubdb ext4
 	five_copies

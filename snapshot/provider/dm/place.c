@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "snapshot/provider/dm/names.h"
+#include "snapshot/sys/dm.h"
 
 #define DEPTH_MAX 32 /* of devices on each other */
 
@@ -146,6 +148,42 @@ static int walk_loop(int sys, dev_t below, int depth)
 	return walk(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, below, depth);
 }
 
+/* Of a device-mapper device: its uuid; "" when it has none, or is something else. */
+static void uuid_of(int sys, const char *file, char out[UMBRA_DM_UUID_MAX])
+{
+	_cleanup_free_ char *text = NULL;
+
+	out[0] = '\0';
+	if (umbra_read_file(sys, file, 4096, &text, NULL) == 0)
+		snprintf(out, UMBRA_DM_UUID_MAX, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+/* What is written to a volume with a layer is written to its diff area, too, which the kernel does
+ * not name there. below_it: the slave of sys with this name. */
+static int walk_area(int sys, int slaves, const char *below_it, dev_t below, int depth)
+{
+	char own[UMBRA_DM_UUID_MAX], real[UMBRA_DM_UUID_MAX], file[NAME_MAX + sizeof("/dm/uuid")];
+	struct umbra_device_name area;
+	struct umbra_id id = {0};
+	struct umbra_dm_info info;
+	const char *role;
+
+	snprintf(file, sizeof(file), "%s/dm/uuid", below_it);
+	uuid_of(slaves, file, real);
+	if (strncmp(real, UMBRA_DEVICE_PREFIX, strlen(UMBRA_DEVICE_PREFIX)) != 0 ||
+	    strlen(real) < strlen(UMBRA_DEVICE_PREFIX) + UMBRA_ID_LEN)
+		return 0;
+	memcpy(id.s, real + strlen(UMBRA_DEVICE_PREFIX), UMBRA_ID_LEN);
+	role = umbra_device_role(&id, real);
+	uuid_of(sys, "dm/uuid", own);
+	if (!role || strcmp(role, "real") != 0 || umbra_device_role(&id, own))
+		return 0;
+	umbra_device_name(&id, "area", &area);
+	return umbra_dm_info(umbra_dm_named(area.name), &info, NULL) == 0
+		       ? walk(info.dev, below, depth)
+		       : 0;
+}
+
 static int walk_slaves(int sys, dev_t below, int depth)
 {
 	_cleanup_close_ int fd = openat(sys, "slaves", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -165,6 +203,8 @@ static int walk_slaves(int sys, dev_t below, int depth)
 		r = dev_of(dirfd(d), name, &dev);
 		if (r == 0)
 			r = walk(dev, below, depth);
+		if (r == 0)
+			r = walk_area(sys, dirfd(d), e->d_name, below, depth);
 	}
 	return r;
 }

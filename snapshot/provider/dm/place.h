@@ -23,8 +23,8 @@ int umbra_place_filesystem(int dirfd, const char *place, struct umbra_error *err
 int umbra_place_file(int fd, const char *place, struct umbra_error *err);
 
 /*
- * Does what is written to dev come to `below` at last: through partitions, device-mapper, RAID, and
- * files that are loop devices (sysfs)? 1, 0 or a negative errno. A diff area must not: each first
+ * Does what is written to dev come to `below` at last: through partitions, device-mapper, RAID,
+ * files that are loop devices (sysfs), and diff areas? 1, 0 or a negative errno. A diff area must not: each first
  * write to the volume would wait for another one.
  */
 int umbra_place_lies_on(dev_t dev, dev_t below);
