@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/util.h"
@@ -35,7 +36,10 @@ int umbra_fixed_make(int dirfd, uint64_t bytes, struct umbra_error *err)
 
 int umbra_fixed_reserve(int fd, uint64_t bytes, struct umbra_error *err)
 {
-	if (fallocate(fd, 0, 0, (off_t)bytes) < 0) {
+	struct stat st;
+
+	/* Not from the beginning: XFS wants to have room for what is there already once more. */
+	if (fstat(fd, &st) < 0 || fallocate(fd, 0, st.st_size, (off_t)bytes - st.st_size) < 0) {
 		if (errno == ENOSPC || errno == EDQUOT)
 			return umbra_fail(err, UMBRA_E_NO_SPACE, errno,
 					  "there is no room for a diff area of %llu MiB: delete "

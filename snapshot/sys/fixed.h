@@ -19,8 +19,8 @@ struct umbra_fixed_extent {
  * this process frees it. */
 int umbra_fixed_make(int dirfd, uint64_t bytes, struct umbra_error *err);
 
-/* The first `bytes` of a file get their blocks, durably; it gets as long as that. What fails half
- * way leaves some: umbra_fixed_trim(). */
+/* A file gets that long, with blocks from where it ends now, durably. What fails half way leaves
+ * some: umbra_fixed_trim(). */
 int umbra_fixed_reserve(int fd, uint64_t bytes, struct umbra_error *err);
 
 /* Blocks beyond `bytes` are given back, durably. */
