@@ -362,6 +362,19 @@ int umbra_catalog_set_state(struct umbra_catalog *c, const struct umbra_id *id,
 	return r;
 }
 
+int umbra_catalog_remove_shadow(struct umbra_catalog *c, const struct umbra_id *shadow,
+				struct umbra_error *err)
+{
+	_cleanup_stmt_ sqlite3_stmt *s = NULL;
+	int r = umbra_db_prepare(c, "DELETE FROM shadows WHERE id=?", &s, err,
+				 "removing a shadow copy");
+
+	if (r < 0)
+		return r;
+	sqlite3_bind_text(s, 1, shadow->s, -1, SQLITE_STATIC);
+	return umbra_db_run(c, s, err, "removing a shadow copy");
+}
+
 int umbra_catalog_remove(struct umbra_catalog *c, const struct umbra_id *id,
 			 struct umbra_error *err)
 {

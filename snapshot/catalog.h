@@ -54,6 +54,10 @@ int umbra_catalog_set_state(struct umbra_catalog *catalog, const struct umbra_id
 int umbra_catalog_remove(struct umbra_catalog *catalog, const struct umbra_id *id,
 			 struct umbra_error *err);
 
+/* One copy of a set that has others; not there: 0. */
+int umbra_catalog_remove_shadow(struct umbra_catalog *catalog, const struct umbra_id *shadow,
+				struct umbra_error *err);
+
 enum umbra_load {
 	UMBRA_LOAD_BRIEF, /* without steps, data, notes, above: enough to list */
 	UMBRA_LOAD_FULL,

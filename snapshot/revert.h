@@ -41,6 +41,7 @@ struct umbra_revert_request {
 
 /* One under way: the beginning of the provider's own. */
 struct umbra_revert {
+	char *device;         /* the volume's, to mount it again */
 	bool resumed;         /* an earlier one had not come to its end */
 	uint64_t bytes;       /* written so far */
 	uint64_t bytes_total; /* that are looked at */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/observe.h"
 #include "cli/output.h"
 #include "common/text.h"
+#include "snapshot/provider.h"
 
 static const struct umbra_option options[] = {
 	{"from", 'f', "SET", "the set to go back to", UMBRA_WORD_SET},
@@ -29,6 +31,66 @@ struct call {
 	char token[UMBRA_TOKEN_LEN + 1];
 };
 
+/* Is all of what the person named in the set? 1, 0 or negative. */
+static int has_volume(const struct call *c, struct umbra_engine *e, const struct umbra_set *set,
+		      struct umbra_error *err)
+{
+	const struct umbra_provider *p;
+	struct stat st;
+	size_t i;
+	int r = 0;
+	bool device = stat(c->path, &st) == 0 && S_ISBLK(st.st_mode);
+
+	for (i = 0; r == 0 && i < set->n_shadows; i++) {
+		p = umbra_provider_find(set->shadows[i]->provider);
+		if (!device)
+			r = strcmp(set->shadows[i]->path, c->path) == 0;
+		else if (p && p->revert)
+			r = p->revert->on_device(umbra_engine_state_fd(e), set->shadows[i],
+						 st.st_rdev, err);
+	}
+	return r;
+}
+
+/* "latest" and the like count the sets that have the volume; where none has, all, so that it is
+ * said what is wrong with it. */
+static int keep_sets_of_volume(struct call *c, struct umbra_engine *e, struct umbra_set_list *out,
+			       struct umbra_error *err)
+{
+	size_t i;
+	int r = 0;
+
+	out->sets = calloc(c->sets.n + 1, sizeof(struct umbra_set *));
+	if (!out->sets)
+		return umbra_oom(err);
+	for (i = 0; r >= 0 && i < c->sets.n; i++) {
+		r = has_volume(c, e, c->sets.sets[i], err);
+		if (r > 0)
+			out->sets[out->n++] = c->sets.sets[i];
+	}
+	if (out->n == 0)
+		while (out->n < c->sets.n) {
+			out->sets[out->n] = c->sets.sets[out->n];
+			out->n++;
+		}
+	return r < 0 ? r : 0;
+}
+
+static int find_set(struct call *c, struct umbra_engine *e, const char *name,
+		    struct umbra_error *err)
+{
+	struct umbra_set_list counted = {0};
+	int r;
+
+	if (strncmp(name, "latest", strlen("latest")) != 0 && strcmp(name, "oldest") != 0)
+		return umbra_set_list_find(&c->sets, name, &c->set, err);
+	r = keep_sets_of_volume(c, e, &counted, err);
+	if (r == 0)
+		r = umbra_set_list_find(&counted, name, &c->set, err);
+	free(counted.sets); /* the sets are c's */
+	return r;
+}
+
 static int choose(struct call *c, struct umbra_error *err)
 {
 	_cleanup_engine_ struct umbra_engine *engine = NULL;
@@ -38,16 +100,17 @@ static int choose(struct call *c, struct umbra_error *err)
 	if (!from)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "say to which set: --from SET ('umbra list PATH' shows them)");
-	r = umbra_cli_engine(c->cli, UMBRA_CATALOG_READ, &engine, err);
-	if (r == 0)
-		r = umbra_engine_sets(engine, UMBRA_LOAD_BRIEF, &c->sets, err);
-	if (r == 0)
-		r = umbra_set_list_find(&c->sets, from, &c->set, err);
-	if (r < 0)
-		return r;
-	umbra_token_format(c->set->time, c->token);
 	r = umbra_absolute_path(c->args->words[0], true, &c->path);
-	return r < 0 ? umbra_fail_errno(err, r, "cannot reach '%s'", c->args->words[0]) : 0;
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot reach '%s'", c->args->words[0]);
+	r = umbra_cli_engine(c->cli, UMBRA_CATALOG_READ, &engine, err);
+	if (r == 0) /* in full: providers need what they recorded */
+		r = umbra_engine_sets(engine, UMBRA_LOAD_FULL, &c->sets, err);
+	if (r == 0)
+		r = find_set(c, engine, from, err);
+	if (r == 0)
+		umbra_token_format(c->set->time, c->token);
+	return r;
 }
 
 /* A whole volume does not change by a slip. */
@@ -113,12 +176,30 @@ static int print_json(const struct call *c, const json_t *report, json_t *gone,
 		json_pack("{s:s,s:s,s:O,s:O,s:O}", "set", c->set->id.s, "from", c->token, "bytes",
 			  json_object_get(report, "bytes"), "resumed",
 			  json_object_get(report, "resumed"), "given_up", gone);
-	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *path = NULL, *device = NULL;
 
 	if (!doc || umbra_doc_get_path(report, "path", &path) < 0 ||
-	    umbra_doc_set_path(doc, "path", path) < 0)
+	    umbra_doc_set_path(doc, "path", path) < 0 ||
+	    umbra_doc_get_path(report, "device", &device) < 0 ||
+	    umbra_doc_set_path(doc, "device", device) < 0)
 		return umbra_oom(err);
 	return umbra_output_json(TAKE_PTR(doc), err);
+}
+
+/* It has to be unmounted to be reverted, and who mounts it wants to look at it first. */
+static int print_mount(const json_t *report, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = NULL, *device = NULL, *shown = NULL, *shown_device = NULL;
+
+	if (umbra_doc_get_path(report, "path", &path) == 0 &&
+	    umbra_doc_get_path(report, "device", &device) == 0) {
+		shown = umbra_text_printable_dup(path);
+		shown_device = umbra_text_printable_dup(device);
+	}
+	if (!shown || !shown_device)
+		return umbra_oom(err);
+	printf("it is not mounted: 'mount %s %s' mounts it again\n", shown_device, shown);
+	return 0;
 }
 
 static int print(const struct call *c, const json_t *report, struct umbra_error *err)
@@ -137,7 +218,7 @@ static int print(const struct call *c, const json_t *report, struct umbra_error 
 		printf("given up: %s\n", umbra_doc_string(one, "timestamp"));
 	umbra_text_size((unsigned long long)umbra_doc_int(report, "bytes", 0), size, sizeof(size));
 	printf("reverted '%s' to %s: %s written\n", shown, c->token, size);
-	return 0;
+	return print_mount(report, err);
 }
 
 static int revert(struct call *c, struct umbra_error *err)

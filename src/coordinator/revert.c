@@ -124,9 +124,16 @@ static int give_up_part(struct work *w, struct umbra_set *set, struct umbra_erro
 	size_t i;
 	int r = 0;
 
-	for (i = 0; r == 0 && i < set->n_shadows; i++)
-		if (is_newer(w, set->shadows[i]))
-			r = umbra_clear_shadow(w->s, set, set->shadows[i], err);
+	for (i = 0; r == 0 && i < set->n_shadows; i++) {
+		if (!is_newer(w, set->shadows[i]))
+			continue;
+		r = umbra_clear_shadow(w->s, set, set->shadows[i], err);
+		if (r == 0)
+			r = umbra_fault_fail("revert.cleared", err);
+		if (r == 0)
+			r = umbra_catalog_remove_shadow(umbra_engine_catalog(w->s->engine),
+							&set->shadows[i]->id, err);
+	}
 	umbra_token_format(set->time, token);
 	if (r == 0 && umbra_session_warn(w->s, "set %s has no copy of '%s' any more", token,
 					 w->shadow->path) < 0)
@@ -201,7 +208,8 @@ static int revert(struct work *w, json_t *result, struct umbra_error *err)
 	else if (json_object_set_new(result, "bytes", json_integer((json_int_t)under_way->bytes)) <
 			 0 ||
 		 json_object_set_new(result, "resumed", json_boolean(under_way->resumed)) < 0 ||
-		 umbra_doc_set_path(result, "path", w->shadow->path) < 0)
+		 umbra_doc_set_path(result, "path", w->shadow->path) < 0 ||
+		 umbra_doc_set_path(result, "device", under_way->device) < 0)
 		r = umbra_oom(err);
 	w->ops->end(under_way);
 	return r;

@@ -107,6 +107,20 @@ Test(catalog, removing_takes_the_copies_along)
 	cr_assert_eq(umbra_catalog_load_shadow(c, set->shadows[0]->id.s, &out, &err), -ENOENT);
 }
 
+Test(catalog, a_set_can_lose_one_of_its_copies)
+{
+	_cleanup_catalog_ struct umbra_catalog *c = open_catalog();
+	_cleanup_set_ struct umbra_set *set = make_set(5, 3), *left = NULL;
+
+	cr_assert_eq(umbra_catalog_add(c, set, NULL), 0);
+	cr_assert_eq(umbra_catalog_remove_shadow(c, &set->shadows[1]->id, NULL), 0);
+	cr_assert_eq(umbra_catalog_remove_shadow(c, &set->shadows[1]->id, NULL), 0);
+	cr_assert_eq(umbra_catalog_load_one(c, set->id.s, &left, NULL), 0);
+	cr_assert_eq(left->n_shadows, 2);
+	cr_assert_str_eq(left->shadows[0]->id.s, set->shadows[0]->id.s);
+	cr_assert_str_eq(left->shadows[1]->id.s, set->shadows[2]->id.s);
+}
+
 Test(catalog, a_missing_one_is_empty_for_readers)
 {
 	_cleanup_catalog_ struct umbra_catalog *c = NULL;

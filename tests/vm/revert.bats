@@ -72,7 +72,7 @@ each_filesystem() {
 	reverted_volume "$1" 4
 	for k in 1 4 2; do
 		run -0 umbra revert --yes "$T/vol" --from "$(token $k)"
-		[[ $output == "reverted '$T/vol' to $(token $k): "* ]]
+		[[ $output == "reverted '$T/vol' to $(token $k): "*"'mount /dev/mapper/vol $T/vol'"* ]]
 		is_copy $k "$1"
 		blocks 4 | diff - "$T/blocks"
 	done
@@ -103,9 +103,12 @@ each_filesystem() {
 	run -1 umbra revert --yes --unmount "$T/vol" --from "$(token 2)"
 	[[ $output == *"'$T/vol' is in use"* ]]
 	exec 9<&-
-	run -0 umbra revert --yes --json --unmount /dev/mapper/vol --from "$(token 2)"
+	# "latest" is that of the volume, also when there are newer sets of others.
+	mkdir "$T/data"
+	create "$T/data" >"$T/line"
+	run -0 umbra revert --yes --json --unmount /dev/mapper/vol --from latest~1
 	jq -e --arg path "$T/vol" --arg from "$(token 2)" \
-		'.path == $path and .from == $from and .bytes > 0 and .given_up == [] and
+		'.path == $path and .device == "/dev/mapper/vol" and .from == $from and .bytes > 0 and .given_up == [] and
 		 .resumed == false' <<<"$output"
 	run ! mountpoint -q "$T/vol"
 	mount /dev/mapper/vol "$T/vol"
@@ -209,7 +212,8 @@ no_room() {
 	dd if=/dev/urandom of="$T/vol/big" bs=1M count=12 conv=notrunc,fsync status=none
 	create_token "$T/vol"
 	dd if=/dev/urandom of="$T/vol/other" bs=1M count=10 conv=fsync status=none
-	create_token "$T/vol"
+	mkdir "$T/with"
+	create_token "$T/vol" "$T/with"
 	blocks 4 >"$T/blocks"
 	umount "$T/vol"
 }
@@ -224,7 +228,10 @@ no_room() {
 	[[ $output == *"given up: $(token 3)"*"given up: $(token 4)"* ]]
 	is_copy 2 ext4
 	umbra check
-	[ "$(umbra list --json | jq '.sets | length')" = 2 ]
+	# The fourth set has something else, which stays.
+	umbra list --json | jq -e --arg more "$T/with" --arg token "$(token 4)" '(.sets | length) == 3 and
+		.sets[2].timestamp == $token and [.sets[2].volumes[].path] == [$more]'
+	umbra delete --yes "$(token 4)"
 	blocks 2 | diff - <(head -2 "$T/blocks")
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/text.h"
 #include "snapshot/provider/dm/look_after.h"
 #include "snapshot/provider/dm/proof.h"
 #include "snapshot/provider/dm/revert_parts.h"
@@ -34,6 +35,7 @@ static struct umbra_dm_revert *free_revert(struct umbra_dm_revert *v)
 		umbra_close(v->origin);
 		umbra_root_close(v->root);
 		umbra_exceptions_finish(&v->chunks);
+		free(v->base.device);
 		free(v->was);
 		free(v->is);
 		free(v);
@@ -151,10 +153,11 @@ static int no_room(struct umbra_revert_request *q, const struct umbra_dm_revert 
 		return umbra_oom(err);
 	return umbra_fail(
 		err, UMBRA_E_NO_SPACE, ENOSPC,
-		"the diff area of '%s' has no room for the %llu MiB that its %zu newer shadow "
-		"copies need to stay what they are: %smake it larger ('umbra storage resize'), "
-		"or give the newer copies up with --force",
-		q->shadow->path, (unsigned long long)(need * v->chunk_bytes >> 20) + 1, q->n_newer,
+		"the diff area of '%s' has no room for the %llu MiB that %s to stay as now: %smake "
+		"it "
+		"larger ('umbra storage resize'), or give the newer copies up with --force",
+		q->shadow->path, (unsigned long long)(need * v->chunk_bytes >> 20) + 1,
+		UMBRA_COUNT(q->n_newer, "newer shadow copy needs", "newer shadow copies need"),
 		copy > 0 ? "delete copies older than the one to go back to, " : "");
 }
 
@@ -248,6 +251,17 @@ static int mark(struct umbra_protected *p, const struct umbra_id *id, struct umb
 	return r < 0 ? r : umbra_protected_write(p, &next, err);
 }
 
+static int name_device(struct umbra_dm_revert *v, dev_t origin, struct umbra_error *err)
+{
+	struct umbra_dm_info info;
+	int r = umbra_dm_info(umbra_dm_numbered(origin), &info, err);
+
+	if (r < 0)
+		return r;
+	v->base.device = umbra_asprintf("/dev/mapper/%s", info.name);
+	return v->base.device ? 0 : umbra_oom(err);
+}
+
 /* All that can be in the way, before anything is changed. */
 static int look_at(struct umbra_dm_revert *v, struct umbra_revert_request *q, bool *mounted,
 		   struct umbra_error *err)
@@ -260,6 +274,8 @@ static int look_at(struct umbra_dm_revert *v, struct umbra_revert_request *q, bo
 		return r;
 	v->area = p->kernel.area;
 	r = find_copy(p, &v->shadow, &copy, err);
+	if (r == 0)
+		r = name_device(v, p->layer.origin, err);
 	return r < 0 ? r : refuse_mounted(q, p->layer.origin, mounted, err);
 }
 
