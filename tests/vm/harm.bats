@@ -124,6 +124,22 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 	echo "$output"
 }
 
+@test "a copy that is lost while it is made is not said to have been made" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 40M "$T/vol"
+	head -c 48M /dev/zero >"$T/vol/big"
+	create "$T/vol"
+	stopped_creation dm.kept
+	head -c 48M /dev/urandom | dd of="$T/vol/big" bs=1M conv=notrunc,fsync status=none
+	kill -CONT "$MAKER"
+	status=0
+	wait "$REQUESTER" || status=$?
+	cat "$T/said"
+	[ "$status" = 1 ]
+	grep -q 'lost while it was made' "$T/said"
+	layer_is out
+}
+
 @test "the file of a diff area cannot be seen for a while: nothing is lost" {
 	volume vol /dev/ubdb ext4
 	umbra storage add --at "$T/area" --size 64M "$T/vol"

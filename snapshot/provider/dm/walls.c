@@ -89,6 +89,9 @@ static int look_at(const struct umbra_kernel *k, uint64_t store, int64_t limit_u
 	struct waiting *w;
 	int r = umbra_store_device_state(k, store, &state, &used, err);
 
+	/* So many came at once that the last found the store full, while the first still wait. */
+	if (r == 0 && state == UMBRA_STORE_INVALID)
+		return umbra_store_device_give_up(k, store, err);
 	if (r < 0 || state != UMBRA_STORE_LIVE)
 		return r;
 	r = umbra_store_device_granted(k, store, &granted, err);
