@@ -172,15 +172,6 @@ wait_for() {
 	return 1
 }
 
-# Walls are.
-nothing_suspended() {
-	local name
-	for name in $(dmsetup ls | awk '{print $1}'); do
-		[[ $name != *-wall* ]] || continue
-		[[ $(dmsetup info -c --noheadings -o suspended "$name") != Suspended ]] || return 1
-	done
-}
-
 # replace_table NAME: the volume gets its own table back, as by `lvchange --refresh`.
 replace_table() {
 	local real

@@ -24,7 +24,7 @@ int umbra_place_file(int fd, const char *place, struct umbra_error *err);
 
 /*
  * Does what is written to dev come to `below` at last: through partitions, device-mapper, RAID,
- * files that are loop devices (sysfs), and diff areas? 1, 0 or a negative errno. A diff area must not: each first
- * write to the volume would wait for another one.
+ * files that are loop devices (sysfs), and diff areas? 1, 0 or a negative errno. A diff area must
+ * not: each first write to the volume would wait for another one.
  */
 int umbra_place_lies_on(dev_t dev, dev_t below);
