@@ -14,6 +14,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/token.h"
+#include "daemon/awake.h"
 #include "daemon/memory.h"
 #include "snapshot/provider.h"
 
@@ -34,6 +35,7 @@ struct page {
 
 struct umbra_standby {
 	struct page *page;
+	struct umbra_awake awake;
 	pid_t pid;     /* of the second, in the first; 0: there is none */
 	uint32_t seen; /* of the other's steps */
 	int64_t seen_us;
@@ -51,6 +53,7 @@ struct umbra_standby *umbra_standby_new(void)
 		free(s);
 		return NULL;
 	}
+	umbra_awake_begin(&s->awake);
 	return s;
 }
 
@@ -72,6 +75,7 @@ struct umbra_standby *umbra_standby_free(struct umbra_standby *s)
 {
 	if (s) {
 		end_second(s);
+		umbra_awake_end(&s->awake);
 		munmap(s->page, sizeof(*s->page));
 		free(s);
 	}
@@ -81,6 +85,7 @@ struct umbra_standby *umbra_standby_free(struct umbra_standby *s)
 void umbra_standby_step(struct umbra_standby *s)
 {
 	atomic_fetch_add(&s->page->first, 1);
+	umbra_awake_step(&s->awake);
 }
 
 /* For how long the other has not made a step. */
@@ -122,6 +127,7 @@ static void watch(struct umbra_standby *s, int first)
 	s->seen_us = 0;
 	while (poll(&p, 1, waiting ? CLOSELY_MS : LOOK_MS) <= 0) {
 		atomic_fetch_add(&s->page->second, 1);
+		umbra_awake_step(&s->awake);
 		waiting = let_go();
 		if (silence(s, &s->page->first) > (waiting ? STUCK_US : HUNG_US))
 			syscall(SYS_pidfd_send_signal, first, SIGKILL, NULL, 0);
@@ -136,6 +142,7 @@ static void stand_by(struct umbra_standby *s, int first)
 	prctl(PR_SET_NAME, SECOND_NAME);
 	umbra_fault_init(); /* its own count */
 	umbra_lock_memory();
+	umbra_awake_begin(&s->awake);
 	umbra_fault("standby.ready");
 	watch(s, first);
 	prctl(PR_SET_NAME, name);

@@ -8,7 +8,8 @@
  *   them go on (umbra_storage_ops.let_go): so also when somebody else keeps the lock of the volume,
  *   or the first cannot be killed because it waits for the very volume that waits for it.
  *
- * The first sees to it that there is a second, and that it is not stopped. The second calls itself
+ * The first sees to it that there is a second, and that it is not stopped. When one of them is
+ * killed while the other is stopped, that one goes on by itself (awake.h). The second calls itself
  * umbra-standby, so that who kills the first by name leaves it alone.
  */
 #pragma once

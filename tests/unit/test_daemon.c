@@ -283,6 +283,33 @@ Test(daemon, a_second_that_cannot_be_ended_is_no_hindrance)
 	waitpid(second, NULL, __WALL);
 }
 
+/* Two at once: whoever is left, stopped, goes on. */
+Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
+{
+	struct umbra_error err = {0};
+	int64_t last;
+	pid_t first, second;
+	int ms;
+
+	need_it();
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	first = looker();
+	for (ms = 0; ms < 2000 && !child_of(first); ms += 10)
+		usleep(10000);
+	kill(first, SIGSTOP);
+	kill(child_of(first), SIGKILL);
+	last = last_look_us();
+	for (ms = 0; ms < 3000 && last_look_us() == last; ms += 10)
+		usleep(10000);
+	cr_assert_neq(last_look_us(), last);
+	for (ms = 0; ms < 3000 && !(second = child_of(first)); ms += 10)
+		usleep(10000);
+	usleep(300000); /* for it to be ready */
+	kill(second, SIGSTOP);
+	kill(first, SIGKILL);
+	cr_assert_eq(next_looker(first, 3000), second);
+}
+
 /* The first and the one that took its place: the next creation has a new one. */
 Test(daemon, both_killed)
 {
