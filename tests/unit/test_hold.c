@@ -298,7 +298,7 @@ Test(hold, who_reads_what_the_requester_says_waits_for_no_guard)
 	struct pollfd p = {.events = POLLIN};
 	int64_t until = umbra_now_us() + 10000000;
 	char buf[4096];
-	int ends[2];
+	int ends[2], ms;
 	ssize_t n = 1;
 	pid_t pid;
 
@@ -317,6 +317,9 @@ Test(hold, who_reads_what_the_requester_says_waits_for_no_guard)
 			n = read(ends[0], buf, sizeof(buf));
 	cr_assert_eq(n, 0);
 	cr_assert(child_has_ended(pid, 3000));
+	for (ms = 0; ms < LIMIT_MS + 3000 && !nothing_held(); ms += 10)
+		usleep(10000);
+	cr_assert(nothing_held(), "the other one releases");
 	cr_assert_gt(end_children(), 0, "the guard that was stopped");
 	close(ends[0]);
 }
