@@ -47,16 +47,6 @@ void lab_stick(size_t i)
 	fake_dm()->devices[lab_minors[i]].stuck = 1;
 }
 
-bool lab_hang(size_t i)
-{
-	(void)i;
-	return false;
-}
-
-void lab_go_on(void)
-{
-}
-
 bool lab_owns(pid_t pid)
 {
 	(void)pid;
