@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "install.h"
 
 int umbra_close(int fd)
@@ -350,4 +351,13 @@ int umbra_put_file(int dirfd, const char *dir, const char *name, const char *tex
 		return fd;
 	r = umbra_replace_file(fd, name, 0600, text, strlen(text));
 	return r < 0 ? r : umbra_fsync_dir(dirfd);
+}
+
+void umbra_be_spared(void)
+{
+	static const char least[] = "-1000";
+	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, least, strlen(least)) < 0)
+		umbra_log_debug("cannot ask to be spared when memory runs out");
 }

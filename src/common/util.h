@@ -147,3 +147,7 @@ const char *umbra_path_below(const char *path, const char *prefix);
  */
 int umbra_find_program(const char *name, const char *const *dirs, char **out,
 		       struct umbra_error *err);
+
+/* Asks the kernel to end others first when memory runs out (oom_score_adj, proc(5)); only root may,
+ * and that it could not is only logged. */
+void umbra_be_spared(void);

@@ -6,9 +6,11 @@
 #include <sys/mman.h>
 
 #include "common/log.h"
+#include "common/util.h"
 
 void umbra_lock_memory(void)
 {
+	umbra_be_spared();
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
 		umbra_log_warning("cannot lock memory: %s", strerror(errno));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What this process depends on may be held, or full, when it is needed: its memory stays in memory.
- * Logs when it cannot. Children have to call it for themselves. */
+/* What this process depends on may be held, or full, when it is needed: its memory stays in memory,
+ * and it is spared when there is none left. Logs when it cannot. Children have to call it for
+ * themselves. */
 void umbra_lock_memory(void);

@@ -29,11 +29,8 @@ static struct umbra_watch_state state = {.file_fd = -1};
 static void get_ahead(void)
 {
 	struct sched_param first = {.sched_priority = 1};
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
-	if (fd >= 0 && write(fd, "-1000", 5) < 0)
-		umbra_log_debug("cannot ask to be spared when memory runs out");
-	umbra_close(fd);
+	umbra_be_spared();
 	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first) < 0 &&
 	    setpriority(PRIO_PROCESS, 0, -20) < 0)
 		umbra_log_debug("cannot get a better priority");
