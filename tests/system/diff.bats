@@ -92,7 +92,7 @@ changed  text (content, time)" ]
 @test "diff: what neither side has, wrong sets" {
 	create_at 1000000000
 	run umbra diff "$D/nothing"
-	assert_error 1 "'$D/nothing' is in none of"
+	assert_error 1 "'$D/nothing' is not in the set that covers it"
 	run umbra diff --from latest "$D/nothing"
 	assert_error 1 'is neither in @GMT'
 	run umbra diff --from latest /etc/passwd

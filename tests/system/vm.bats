@@ -136,6 +136,7 @@ setup() {
 		echo "it is $(cat /proc/sys/kernel/hostname)"; tty; stty size
 		exit 5
 	END
+	echo "$output"
 	[[ $output == *'[guest /'*'it is guest'*/dev/tty1* ]]
 	[ "$status" = 5 ]
 }

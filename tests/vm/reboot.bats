@@ -188,6 +188,7 @@ unclean_restart() {
 @test "what a torn write has left behind the list of exceptions is no part of it" {
 	local store stale
 	volume vol /dev/ubdb ext4
+	wipefs -qa /dev/ubdc
 	umbra storage add --at /dev/ubdc "$T/vol"
 	copies 1
 	restart
