@@ -88,6 +88,24 @@ static int check_schema(struct umbra_catalog *c, enum umbra_catalog_mode mode,
 	return 0;
 }
 
+static int give(int fd, uid_t uid, gid_t gid)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_uid == uid && st.st_gid == gid ? 0
+									   : fchown(fd, uid, gid);
+}
+
+/* SQLite gives a journal to the catalog's owner whenever root opens it, also to look whether it is
+ * empty: a reader would write, and wait when the filesystem is frozen. */
+static void read_without_writing(void)
+{
+	sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+
+	if (vfs && vfs->iVersion >= 3)
+		vfs->xSetSystemCall(vfs, "fchown", (sqlite3_syscall_ptr)give);
+}
+
 static int open_db(struct umbra_catalog *c, enum umbra_catalog_mode mode, struct umbra_error *err)
 {
 	bool writable = mode == UMBRA_CATALOG_WRITE || access(c->path, W_OK) == 0;
@@ -102,6 +120,7 @@ static int open_db(struct umbra_catalog *c, enum umbra_catalog_mode mode, struct
 		flags |= SQLITE_OPEN_CREATE;
 	else if (lstat(c->path, &st) < 0 && errno == ENOENT)
 		return 0;
+	read_without_writing();
 	rc = sqlite3_open_v2(c->path, &c->db, flags, NULL);
 	if (rc != SQLITE_OK)
 		return umbra_db_fail(c, rc, err, "opening it");
