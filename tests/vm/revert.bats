@@ -240,7 +240,7 @@ no_room() {
 	no_room
 	before=$(masked /dev/mapper/vol)
 	UMBRA_TEST_FAULT=revert.given-up:kill run -1 umbra revert --yes --force "$T/vol" --from "$(token 2)"
-	[ "$(umbra list --json | jq '.sets | length')" = 2 ]
+	[ "$(umbra list --json | jq '.sets | length')" = 3 ]
 	[ "$(masked /dev/mapper/vol)" = "$before" ]
 	blocks 2 | diff - <(head -2 "$T/blocks")
 	umbra revert --yes "$T/vol" --from "$(token 2)"
