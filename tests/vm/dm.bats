@@ -202,6 +202,10 @@ each_filesystem() {
 	umbra storage add --size 64M "$T/vol"
 	run -1 umbra storage add --size 64M "$T/vol"
 	[[ $output == *already* ]]
+	create "$T/vol"
+	run -1 umbra --state "$T/other" create --provider dm "$T/vol"
+	[[ $output == *"'vol' has shadow copies in another state directory"*--state* ]]
+	umbra delete --yes --all "$T/vol"
 	run ! rm "$T/vol/.umbra/diff-area"
 	umbra storage remove "$T/vol"
 	[ ! -e "$T/vol/.umbra" ]

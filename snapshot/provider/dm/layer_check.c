@@ -74,9 +74,26 @@ static bool key_in_keyring(const char *params)
 	return key && key[1] == ':';
 }
 
+/* A layer of umbra's that this state directory does not know. */
+static bool is_our_origin(const struct umbra_dm_line *line)
+{
+	struct umbra_dm_info info;
+	unsigned int maj, min;
+
+	return strcmp(line->target, "snapshot-origin") == 0 &&
+	       sscanf(line->params, "%u:%u", &maj, &min) == 2 &&
+	       umbra_dm_info(umbra_dm_numbered(makedev(maj, min)), &info, NULL) == 0 &&
+	       strncmp(info.uuid, UMBRA_DEVICE_PREFIX, strlen(UMBRA_DEVICE_PREFIX)) == 0;
+}
+
 static int check_line(const struct umbra_dm_info *info, const struct umbra_dm_line *line,
 		      struct umbra_error *err)
 {
+	if (is_our_origin(line))
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "'%s' has shadow copies in another state directory of umbra: "
+				  "use that one (--state), or delete them there",
+				  info->name);
 	if (!is_good(line->target))
 		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
 				  "'%s' is a device-mapper device of type %s: %s", info->name,

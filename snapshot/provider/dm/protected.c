@@ -452,8 +452,12 @@ int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 		r = open_pool(p, state_fd, &s, &why);
 	if (r < 0) {
 		give_up(p, state_fd, &s, gone, &why);
-		return umbra_fail(err, why.code, r, "%s%s", why.text,
-				  s.lost ? "; the shadow copies in it are lost" : "");
+		if (s.lost)
+			return umbra_fail(err, why.code, r,
+					  "%s; the shadow copies in it are lost: 'umbra storage "
+					  "remove --force %s' gives them up",
+					  why.text, area);
+		return umbra_fail(err, why.code, r, "%s", why.text);
 	}
 	*out = TAKE_PTR(p);
 	return 0;
