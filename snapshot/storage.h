@@ -89,6 +89,10 @@ struct umbra_storage_ops {
 	int (*look_after)(const struct umbra_storage_watch *watch, int *again_ms,
 			  struct umbra_error *err);
 
+	/* A descriptor that is readable when look_after should be called at once; nobody else reads
+	 * it. -1: there is none. May be NULL. */
+	int (*alarm)(void);
+
 	/*
 	 * Lets writers go on that have been waiting for space for limit_ms, and not been given any:
 	 * the volume's copies are lost. For another process, that watches over the one that looks

@@ -27,6 +27,8 @@
 #define LOST_MS    500
 #define LOCK_TRIES 10 /* who only wants to know whether it is locked has it for a moment */
 #define LOCK_MS    10
+#define CALM_MS    5 /* between two looks, whatever happens */
+#define ALARMS     4
 
 struct daemon {
 	struct umbra_engine *engine;
@@ -147,13 +149,35 @@ static void keep(const struct daemon *d)
 	}
 }
 
+/* Signals are first; then come the alarms of providers, but for the first moments: somebody may
+ * write for hours what alarms us. */
+static int poll_all(const struct daemon *d, int ms, struct pollfd p[1 + ALARMS])
+{
+	const struct umbra_provider *const *v;
+	int calm = ms < CALM_MS ? ms : CALM_MS, r;
+	nfds_t n_fds = 1;
+	size_t n, i;
+
+	p[0] = (struct pollfd){.fd = d->signals, .events = POLLIN};
+	r = poll(p, 1, calm);
+	if (r != 0 || ms == calm)
+		return r;
+	v = umbra_providers(&n);
+	for (i = 0; i < n && n_fds <= ALARMS; i++)
+		if (v[i]->storage && v[i]->storage->alarm)
+			p[n_fds++] =
+				(struct pollfd){.fd = v[i]->storage->alarm(), .events = POLLIN};
+	return poll(p, n_fds, ms - calm);
+}
+
 /* Was it told to end? */
 static bool wait_for(struct daemon *d, int ms)
 {
-	struct pollfd p = {.fd = d->signals, .events = POLLIN};
+	struct pollfd p[1 + ALARMS];
 	struct signalfd_siginfo info;
 
-	if (poll(&p, 1, ms) <= 0 || read(d->signals, &info, sizeof(info)) != sizeof(info))
+	if (poll_all(d, ms, p) <= 0 || !p[0].revents ||
+	    read(d->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
 	if (info.ssi_signo != SIGUSR1)
 		return true;

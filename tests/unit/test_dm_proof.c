@@ -322,6 +322,34 @@ Test(proof, what_is_not_known_proves_nothing)
 	free(disk);
 }
 
+Test(proof, another_filesystem_is_told_from_the_same)
+{
+	struct disk *disk = new_disk();
+	char ext[UMBRA_STAMP_MAX], xfs[UMBRA_STAMP_MAX];
+
+	make_ext(disk, 7, 1000, true);
+	stamp(disk, false, ext);
+	make_ext(disk, 8, 2000, false);
+	cr_assert(umbra_proof_same(ext, disk->data), "mounted once more");
+	cr_assert(umbra_proof_same("", disk->data));
+	cr_assert(umbra_proof_same("reverting", disk->data));
+	disk->data[1024 + 0x68] ^= 1;
+	cr_assert_not(umbra_proof_same(ext, disk->data), "another UUID");
+	memset(disk->data, 0, UMBRA_PROOF_HEAD);
+	cr_assert_not(umbra_proof_same(ext, disk->data), "wiped");
+	memcpy(disk->data, UMBRA_PROOF_REVERTING, strlen(UMBRA_PROOF_REVERTING));
+	cr_assert(umbra_proof_same(ext, disk->data));
+	memset(disk->data, 0, UMBRA_PROOF_HEAD);
+	make_xfs(disk);
+	clean_log(disk, 9, 100);
+	cr_assert_not(umbra_proof_same(ext, disk->data));
+	stamp(disk, false, xfs);
+	cr_assert(umbra_proof_same(xfs, disk->data));
+	disk->data[32] ^= 1;
+	cr_assert_not(umbra_proof_same(xfs, disk->data));
+	free(disk);
+}
+
 Test(proof, a_log_elsewhere_proves_nothing)
 {
 	struct disk *disk = new_disk();

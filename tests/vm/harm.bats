@@ -159,3 +159,104 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 	[ "$(in_copy 1) $(in_copy 2)" = "1 2" ]
 	umbra umount "$T/tree"
 }
+
+# new_files: twenty on the volume, read back from the disk.
+new_files() {
+	local k
+	for k in {1..20}; do
+		head -c 11M /dev/urandom | tee "$T/vol/new$k" | sha1sum >>"$T/written"
+	done
+	sync -f "$T/vol"
+	echo 3 >/proc/sys/vm/drop_caches
+	for k in {1..20}; do
+		sha1sum <"$T/vol/new$k" >>"$T/read"
+	done
+	diff "$T/written" "$T/read"
+}
+
+is_lost() { umbra list --json | jq -e '[.sets[].volumes[].lost // empty] | length == 2'; }
+
+stores_no_more() { dmsetup table | grep -q -- '-area: 0 [0-9]* error'; }
+
+# two_inside FSTYPE: two copies, in a diff area that has much of the volume.
+two_inside() {
+	volume vol /dev/ubdb "$1"
+	umbra storage add --size 150M "$T/vol"
+	head -c 40M /dev/urandom >"$T/vol/which"
+	create_token "$T/vol"
+	create_token "$T/vol"
+}
+
+# made_anew FSTYPE FSTYPE: the second is made where the first was.
+made_anew() {
+	two_inside "$1"
+	umount "$T/vol"
+	filesystem vol "$2"
+	new_files
+	eventually layer_is out
+	eventually is_lost
+	umount "$T/vol"
+	case $2 in
+	ext4) e2fsck -fn /dev/mapper/vol ;;
+	xfs) xfs_repair -n /dev/mapper/vol ;;
+	esac
+}
+
+@test "a new ext4 is made over a volume with copies: what is in it is right, and they are lost" {
+	made_anew ext4 ext4
+}
+
+@test "a new XFS is made over a volume with copies: what is in it is right, and they are lost" {
+	made_anew xfs xfs
+}
+
+@test "an ext4 is made where an XFS was: that is seen before it is mounted, and said" {
+	two_inside xfs
+	umount "$T/vol"
+	mkfs.ext4 -q -F /dev/mapper/vol
+	layer_is out
+	umbra list --json | jq -e '.sets[0].volumes[0].lost | contains("another filesystem")'
+	mount /dev/mapper/vol "$T/vol"
+	new_files
+	umbra list --json | jq -e '.sets[0].volumes[0].lost | contains("another filesystem")'
+}
+
+@test "the diff area's directory is removed by force: new files are right, and the copies are lost" {
+	two_inside ext4
+	chattr -i "$T/vol/.umbra/diff-area"
+	rm -rf "$T/vol/.umbra"
+	new_files
+	eventually layer_is out
+	eventually is_lost
+	umount "$T/vol"
+	e2fsck -fn /dev/mapper/vol
+}
+
+@test "it is removed while another has the volume's lock: new files are right" {
+	local lock
+	two_inside ext4
+	lock=$(ls /run/umbra/dm/*.lock)
+	exec 7<>"$lock"
+	flock 7
+	chattr -i "$T/vol/.umbra/diff-area"
+	rm -rf "$T/vol/.umbra"
+	eventually stores_no_more
+	new_files
+	exec 7<&-
+	eventually layer_is out
+	eventually is_lost
+}
+
+@test "the filesystem gets another name and UUID in use: its copies stay" {
+	two_inside ext4
+	tune2fs -U random -L other /dev/mapper/vol
+	sleep 4
+	layer_is in
+	create_token "$T/vol"
+	umbra check
+	umount "$T/vol"
+	sleep 4
+	layer_is in
+	mount /dev/mapper/vol "$T/vol"
+	umbra check
+}

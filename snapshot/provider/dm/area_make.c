@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <blkid/blkid.h>
 #include <fcntl.h>
+#include <libmount/libmount.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -363,15 +364,57 @@ int umbra_area_open_dir(const struct umbra_area *a)
 	return TAKE_FD(dir);
 }
 
+static void unref_table(struct libmnt_table **tb)
+{
+	mnt_unref_table(*tb);
+}
+
+static void unref_iter(struct libmnt_iter **it)
+{
+	mnt_free_iter(*it);
+}
+
+/* The root directory of what is mounted from a device, wherever that is. -ENOENT: nothing is, or
+ * something lies over it. */
+static int open_mounted(dev_t dev)
+{
+	_cleanup_(unref_table) struct libmnt_table *tb = mnt_new_table();
+	_cleanup_(unref_iter) struct libmnt_iter *it = mnt_new_iter(MNT_ITER_BACKWARD);
+	struct libmnt_fs *fs;
+	struct stat st;
+	int fd;
+
+	if (!tb || !it)
+		return -ENOMEM;
+	if (mnt_table_parse_file(tb, "/proc/self/mountinfo") != 0)
+		return -ENOENT;
+	while (mnt_table_next_fs(tb, it, &fs) == 0) {
+		if (mnt_fs_get_devno(fs) != dev || strcmp(mnt_fs_get_root(fs), "/") != 0)
+			continue;
+		fd = umbra_open_real(mnt_fs_get_target(fs), O_RDONLY | O_DIRECTORY);
+		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == dev)
+			return fd;
+		umbra_close(fd);
+	}
+	return -ENOENT;
+}
+
 /* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
 static int find_inside(struct umbra_area *a, bool at_it, struct umbra_error *err)
 {
-	_cleanup_close_ int dir = umbra_area_open_dir(a);
+	_cleanup_close_ int dir = umbra_area_open_dir(a), top = -1;
 	int r;
 
-	if (dir < 0)
-		return dir == -ENOMEM ? umbra_oom(err) : 0;
-	r = at_it ? 0 : compare_file(a, dir, err);
+	if (dir == -ENOENT)
+		top = open_mounted(a->origin);
+	if (dir == -ENOMEM || top == -ENOMEM)
+		return umbra_oom(err);
+	if (dir < 0 && top < 0)
+		return 0;
+	if (at_it)
+		r = 0;
+	else
+		r = dir < 0 ? umbra_area_is_in(a, top, err) : compare_file(a, dir, err);
 	a->compared = r == 0;
 	return r;
 }

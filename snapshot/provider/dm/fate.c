@@ -77,12 +77,15 @@ static int judge_copy(const struct umbra_protected *p, struct umbra_fate *fate)
 	return set_fate(fate, UMBRA_FATE_KEPT, NULL);
 }
 
-/* Has somebody found out who could not write it to the area? */
-static bool known_lost(int state_fd, const char *area)
+/* Has somebody found out who could not write it to the area? Then why is what he found. */
+static bool known_lost(int state_fd, const char *area, struct umbra_error *why)
 {
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
 
-	return umbra_dm_state_read(state_fd, area, &s, NULL) == 0 && s.lost;
+	if (umbra_dm_state_read(state_fd, area, &s, NULL) < 0 || !s.lost)
+		return false;
+	snprintf(why->text, sizeof(why->text), "%s", s.lost);
+	return true;
 }
 
 /* n copies of one area. */
@@ -102,7 +105,7 @@ static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, 
 		kind = UMBRA_FATE_GONE;
 		umbra_fail(&why, UMBRA_E_NOT_FOUND, ENOENT, "its diff area was removed");
 	}
-	if (r < 0 && !umbra_protected_out_of_reach(r) && !known_lost(state_fd, area))
+	if (r < 0 && !known_lost(state_fd, area, &why) && !umbra_protected_out_of_reach(r))
 		return umbra_fail(err, why.code, r, "%s", why.text);
 	for (i = 0; i < n; i++)
 		if ((p ? judge_copy(p, &fates[i]) : set_fate(&fates[i], kind, why.text)) < 0)

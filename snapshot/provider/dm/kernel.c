@@ -65,3 +65,26 @@ int umbra_kernel_clear(const struct umbra_kernel *k, struct umbra_error *err)
 		r = clear_kind(k, order[i], err);
 	return r;
 }
+
+int umbra_kernel_stop(const struct umbra_kernel *k, struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table now = {0}, table = {0};
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	struct umbra_dm_ref ref;
+	int r;
+
+	umbra_device_name(&k->area, "area", &name);
+	ref = umbra_dm_named(name.name);
+	r = umbra_dm_info(ref, &info, err);
+	if (r == UMBRA_DM_NONE || (r == 0 && !info.live))
+		return 0;
+	if (r == 0)
+		r = umbra_dm_table(ref, UMBRA_DM_LIVE, &now, err);
+	if (r == 0)
+		r = umbra_dm_table_add(&table, umbra_dm_table_sectors(&now), "error", err, "%s",
+				       "");
+	if (r == 0)
+		r = umbra_dm_load(ref, &table, 0, err);
+	return r < 0 ? r : umbra_dm_resume(ref, err);
+}

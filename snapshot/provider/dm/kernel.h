@@ -15,6 +15,10 @@ struct umbra_kernel {
 	uint64_t sectors; /* of the volume */
 };
 
+/* From now on nothing is stored in the area: the kernel gives the copies up, the volume goes on.
+ * Needs no lock. 0 too when there is no area in the kernel. */
+int umbra_kernel_stop(const struct umbra_kernel *k, struct umbra_error *err);
+
 /* Removes all devices of the area but `real`, whatever they are; readers of views get errors,
  * writers that wait at a wall go on. */
 int umbra_kernel_clear(const struct umbra_kernel *k, struct umbra_error *err);

@@ -18,6 +18,7 @@
 #include "common/token.h"
 #include "snapshot/provider/dm/compact_run.h"
 #include "snapshot/provider/dm/gauge.h"
+#include "snapshot/provider/dm/harm.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/view_device.h"
 #include "snapshot/provider/dm/walls.h"
@@ -48,7 +49,8 @@ struct known {
 	uint64_t compacted;        /* umbra_compact_sign() of what there is nothing to do about */
 	char why[UMBRA_ERROR_MAX]; /* it could not be opened; "": it could */
 	uint32_t lost;             /* copies */
-	bool opened;               /* ever */
+	struct umbra_harm harm;
+	bool opened; /* ever */
 	struct known *next;
 };
 
@@ -92,6 +94,7 @@ static void forget_areas(void)
 
 	while ((k = areas)) {
 		areas = k->next;
+		umbra_harm_forget(&k->harm);
 		free(k);
 	}
 }
@@ -143,7 +146,7 @@ static bool is_well(struct known *k, struct look *look)
 {
 	int r;
 
-	if (umbra_now_us() - k->at_us > ANYWAY_US)
+	if (umbra_harm_look(&k->harm) != UMBRA_HARM_NONE || umbra_now_us() - k->at_us > ANYWAY_US)
 		return false;
 	if (*k->why)
 		return true;
@@ -307,6 +310,7 @@ static void remember(struct known *k, const struct umbra_protected *p,
 	k->unfinished = umbra_pool_unfinished(p->pool);
 	*k->why = '\0';
 	k->low = umbra_dm_low_water(p->pool) * p->pool->geometry.segment_chunks;
+	umbra_harm_remember(&k->harm, p);
 }
 
 /* A piece of it, when nobody writes first-time, or everybody soon will have to wait. */
@@ -377,6 +381,18 @@ static void remember_failure(struct known *k, const char *path, const char *why,
 	k->at_us = umbra_now_us();
 }
 
+/* Whoever has the lock may have it for long. What he finds then are copies that are lost. */
+static void stop_harm(struct known *k, const char *path, struct look *look)
+{
+	struct umbra_error why = {0};
+
+	if (umbra_harm_look(&k->harm) != UMBRA_HARM_CERTAIN)
+		return;
+	again(look, OFTEN_MS);
+	if (umbra_kernel_stop(&k->kernel, &why) < 0)
+		umbra_log_error("looking after '%s': %s", path, why.text);
+}
+
 static int look_one(const struct umbra_dm_state *s, void *arg)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
@@ -393,10 +409,14 @@ static int look_one(const struct umbra_dm_state *s, void *arg)
 		r = look_at(p, k, look, &why);
 	if (r < 0)
 		again(look, SELDOM_MS);
-	if (r == -EBUSY)
+	if (r == -EBUSY) {
 		k->at_us = 0;
-	else if (r < 0)
+		stop_harm(k, s->path, look);
+	} else if (r < 0) {
 		remember_failure(k, s->path, why.text, look);
+	}
+	if (umbra_protected_out_of_reach(r))
+		umbra_harm_forget(&k->harm); /* nothing is stored there any more */
 	return 0;
 }
 
@@ -424,6 +444,7 @@ int umbra_dm_look_after(const struct umbra_storage_watch *watch, int *again_ms,
 	struct look look = {.watch = watch, .again_ms = -1};
 	int r = 0, waiting;
 
+	umbra_harm_quiet();
 	if (!all_well(&look))
 		r = umbra_dm_state_each(watch->state_fd, look_one, &look, err);
 	if (r == -ENOMEM)

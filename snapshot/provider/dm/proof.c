@@ -10,23 +10,31 @@
 
 #define EXT_AT         1024U
 #define EXT_BYTES      1024U
+#define EXT_UUID_AT    0x68U
+#define XFS_UUID_AT    32U
 #define EXT_MAGIC      0xEF53U
 #define EXT_STATE_GOOD 1U   /* s_state */
 #define EXT_RECOVER    0x4U /* s_feature_incompat: the journal is to be replayed */
-#define HEAD_BYTES     (EXT_AT + EXT_BYTES)
+#define HEAD_BYTES     UMBRA_PROOF_HEAD
 #define REVERTING      "reverting"
 
 #define IDENTITY_MAX 56
+#define UUID_TEXT    32
 
-/* Which filesystem on how large a volume: one that has grown or shrunk had another table than the
- * layer's. */
-static void put_identity(const uint8_t *uuid, uint64_t bytes, char out[IDENTITY_MAX])
+static void put_uuid(const uint8_t *uuid, char out[UUID_TEXT + 1])
 {
 	size_t i;
 
 	for (i = 0; i < 16; i++)
 		snprintf(out + 2 * i, 3, "%02x", uuid[i]);
-	snprintf(out + 32, IDENTITY_MAX - 32, "/%" PRIu64, bytes);
+}
+
+/* Which filesystem on how large a volume: one that has grown or shrunk had another table than the
+ * layer's. */
+static void put_identity(const uint8_t *uuid, uint64_t bytes, char out[IDENTITY_MAX])
+{
+	put_uuid(uuid, out);
+	snprintf(out + UUID_TEXT, IDENTITY_MAX - UUID_TEXT, "/%" PRIu64, bytes);
 }
 
 /* A word of the superblock; all are little endian. */
@@ -40,7 +48,7 @@ static void stamp_ext(const uint8_t *sb, uint64_t bytes, char out[UMBRA_STAMP_MA
 	bool clean = (ext16(sb, 0x3A) & EXT_STATE_GOOD) && !(umbra_le32(sb + 0x60) & EXT_RECOVER);
 	char identity[IDENTITY_MAX], end[16] = "unclean";
 
-	put_identity(sb + 0x68, bytes, identity);
+	put_identity(sb + EXT_UUID_AT, bytes, identity);
 	if (clean)
 		snprintf(end, sizeof(end), "clean %08lx", crc32(0, sb, EXT_BYTES));
 	/* mounts, time of the last one, time of the last check */
@@ -70,6 +78,16 @@ static int stamp_xfs(umbra_proof_read_fn read, void *arg, const uint8_t *sb, uin
 	return 0;
 }
 
+static bool is_ext(const uint8_t *head)
+{
+	return ext16(head + EXT_AT, 0x38) == EXT_MAGIC;
+}
+
+static bool is_reverting(const uint8_t *head)
+{
+	return memcmp(head, UMBRA_PROOF_REVERTING, strlen(UMBRA_PROOF_REVERTING)) == 0;
+}
+
 int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool used,
 		      char out[UMBRA_STAMP_MAX], struct umbra_error *err)
 {
@@ -77,19 +95,21 @@ int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool 
 	bool ext, xfs;
 	int r;
 
+	_Static_assert(HEAD_BYTES == EXT_AT + EXT_BYTES, "all of the superblock of ext4");
+
 	*out = '\0';
 	if (bytes < HEAD_BYTES)
 		return 0;
 	r = read(arg, 0, head, sizeof(head), err);
 	if (r < 0)
 		return r;
-	ext = ext16(head + EXT_AT, 0x38) == EXT_MAGIC;
+	ext = is_ext(head);
 	xfs = umbra_xfs_is(head);
 	if (ext && !xfs)
 		stamp_ext(head + EXT_AT, bytes, out);
 	else if (xfs && !ext)
 		return stamp_xfs(read, arg, head, bytes, used, out, err);
-	else if (memcmp(head, UMBRA_PROOF_REVERTING, strlen(UMBRA_PROOF_REVERTING)) == 0)
+	else if (is_reverting(head))
 		snprintf(out, UMBRA_STAMP_MAX, REVERTING);
 	return 0;
 }
@@ -144,4 +164,17 @@ bool umbra_proof_holds(const char *then, const char *now, bool used)
 	if (begins(then, "xfs ") && begins(now, "xfs "))
 		return !used && holds_xfs(then, now);
 	return false;
+}
+
+bool umbra_proof_same(const char *then, const uint8_t head[UMBRA_PROOF_HEAD])
+{
+	bool ext = is_ext(head), xfs = umbra_xfs_is(head);
+	char uuid[UUID_TEXT + 1];
+
+	if ((!begins(then, "ext ") && !begins(then, "xfs ")) || is_reverting(head))
+		return true;
+	if (ext == xfs || !begins(then, ext ? "ext " : "xfs "))
+		return false;
+	put_uuid(ext ? head + EXT_AT + EXT_UUID_AT : head + XFS_UUID_AT, uuid);
+	return begins(then + strlen("ext "), uuid);
 }

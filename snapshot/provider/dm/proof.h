@@ -21,8 +21,12 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "common/error.h"
 #include "common/util.h"
+
+#define UMBRA_PROOF_HEAD 2048U /* of a volume: both filesystems' superblocks */
 
 #define UMBRA_STAMP_MAX 128 /* with its NUL; fits UMBRA_POOL_TEXT_MAX */
 
@@ -46,3 +50,7 @@ int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool 
  * layer, so only a filesystem that tells before it is written can prove anything.
  */
 bool umbra_proof_holds(const char *then, const char *now, bool used);
+
+/* Is the volume that begins so the same filesystem still, mounted or not, written or not? True,
+ * too, where the stamp does not tell, and while it is reverted. */
+bool umbra_proof_same(const char *then, const uint8_t head[UMBRA_PROOF_HEAD]);

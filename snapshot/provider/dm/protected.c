@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/token.h"
 #include "snapshot/provider/dm/pool_disk.h"
+#include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 
 #define RUN_DIR "/run/umbra/dm"
@@ -396,6 +397,9 @@ static void give_up(struct umbra_protected *p, int state_fd, struct umbra_dm_sta
 	if (!gone && (is_marked(p) || umbra_store_device_any_live(&p->kernel, &why) != 0))
 		return;
 	umbra_log_error("the shadow copies of '%s' are lost: %s", s->path, cause->text);
+	/* Before anything that takes its time: the blocks may be those of other files by now. */
+	if (gone && umbra_kernel_stop(&p->kernel, &why) < 0)
+		umbra_log_error("%s", why.text);
 	free(s->lost);
 	s->lost = strdup(cause->text);
 	if (!s->lost)
@@ -419,11 +423,36 @@ static int lose_now(struct umbra_protected *p, int state_fd, struct umbra_dm_sta
 	return umbra_dm_state_write(state_fd, s, err);
 }
 
+/* While the layer is in. Before anything is written to the area: it may be there no more. */
+static int check_filesystem(struct umbra_protected *p, struct umbra_error *err)
+{
+	enum umbra_layer_state state;
+	dev_t real;
+	int r;
+
+	if (umbra_area_certain(p->area))
+		return 0;
+	r = umbra_layer_state(&p->layer, &state, err);
+	if (r < 0 || state != UMBRA_LAYER_IN)
+		return r;
+	r = umbra_layer_real(&p->layer, &real, err);
+	if (r < 0 || !umbra_stamp_replaced(p->layer.origin, real, p->pool->stamp))
+		return r;
+	p->adrift = true;
+	return umbra_fail(
+		err, UMBRA_E_DAMAGED, EBADMSG,
+		"another filesystem was made on '%s' (mkfs, wipefs, dd), or its UUID "
+		"was changed while it was not mounted, and the diff area was in the old one",
+		p->pool->volume);
+}
+
 static int open_pool(struct umbra_protected *p, int state_fd, struct umbra_dm_state *s,
 		     struct umbra_error *err)
 {
 	int r = umbra_protected_load(p, err);
 
+	if (r == 0)
+		r = check_filesystem(p, err);
 	if (r == 0 && s->lost)
 		r = lose_now(p, state_fd, s, err);
 	if (r == 0)
@@ -448,8 +477,10 @@ int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 	r = find_parts(p, &s, NULL, &why);
 	/* Of one elsewhere the path says little: what the kernel has of it stays. */
 	gone = (r == -EBADMSG || r == -ENOENT) && umbra_area_record_inside(s.place);
-	if (r == 0)
+	if (r == 0) {
 		r = open_pool(p, state_fd, &s, &why);
+		gone = r == -EBADMSG && (p->adrift || (!p->pool && !umbra_area_certain(p->area)));
+	}
 	if (r < 0) {
 		give_up(p, state_fd, &s, gone, &why);
 		if (s.lost)

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -116,6 +117,33 @@ int umbra_stamp_put(const struct umbra_protected *p, struct umbra_pool *pool,
 	return umbra_pool_set_stamp(pool, now, err);
 }
 
+/* What is written already, past the page cache. */
+static bool head_on_disk(dev_t real, void *head)
+{
+	_cleanup_close_ int fd = umbra_dm_open(real, O_RDONLY | O_DIRECT, NULL);
+
+	return fd >= 0 && pread(fd, head, BLOCK, 0) == BLOCK;
+}
+
+/* What will be, if it is in memory. Never waits: the volume may be held. */
+static bool head_cached(dev_t origin, void *head)
+{
+	_cleanup_close_ int fd = umbra_dm_open(origin, O_RDONLY, NULL);
+	struct iovec iov = {.iov_base = head, .iov_len = BLOCK};
+
+	return fd >= 0 && preadv2(fd, &iov, 1, 0, RWF_NOWAIT) == BLOCK;
+}
+
+bool umbra_stamp_replaced(dev_t origin, dev_t real, const char *stamp)
+{
+	_cleanup_free_ void *head = NULL;
+
+	if (posix_memalign(&head, BLOCK, BLOCK) != 0)
+		return false;
+	return (head_cached(origin, head) && !umbra_proof_same(stamp, head)) ||
+	       (head_on_disk(real, head) && !umbra_proof_same(stamp, head));
+}
+
 int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
@@ -130,6 +158,9 @@ int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err)
 	}
 	if (strcmp(p->pool->stamp, now) == 0)
 		return 0;
+	if (!umbra_area_certain(p->area) &&
+	    umbra_stamp_replaced(p->layer.origin, p->kernel.real, p->pool->stamp))
+		return 0; /* since it was opened: found the next time */
 	r = umbra_protected_begin(p, &next, err);
 	if (r == 0)
 		r = umbra_pool_set_stamp(next, now, err);

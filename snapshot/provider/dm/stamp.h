@@ -19,6 +19,10 @@ int umbra_stamp_put(const struct umbra_protected *p, struct umbra_pool *pool,
  * only logged: then nothing can be proved later. */
 int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err);
 
+/* Is another filesystem than the stamp's on the volume, or none, or in memory to be written to it?
+ * real: the volume below its layer. What cannot be read is no other. */
+bool umbra_stamp_replaced(dev_t origin, dev_t real, const char *stamp);
+
 /* The volume is about to be what is read from fd (O_DIRECT), and may be stopped when it is. */
 int umbra_stamp_expect(struct umbra_protected *p, int fd, struct umbra_error *err);
 

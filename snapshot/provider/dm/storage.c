@@ -9,6 +9,7 @@
 #include "common/text.h"
 #include "snapshot/provider/dm/activate.h"
 #include "snapshot/provider/dm/gauge.h"
+#include "snapshot/provider/dm/harm.h"
 #include "snapshot/provider/dm/look_after.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/place.h"
@@ -301,6 +302,7 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.remove = remove_area,
 	.give_up = give_up,
 	.look_after = umbra_dm_look_after,
+	.alarm = umbra_harm_alarm,
 	.let_go = umbra_walls_let_go,
 	.activate = umbra_dm_activate,
 	.keep = umbra_dm_keep,
