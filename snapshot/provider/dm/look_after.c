@@ -381,7 +381,7 @@ static void remember_failure(struct known *k, const char *path, const char *why,
 	k->at_us = umbra_now_us();
 }
 
-/* Whoever has the lock may have it for long. What he finds then are copies that are lost. */
+/* Without the lock, which somebody may have for long. Who opens the volume then says why. */
 static void stop_harm(struct known *k, const char *path, struct look *look)
 {
 	struct umbra_error why = {0};
@@ -404,17 +404,16 @@ static int look_one(const struct umbra_dm_state *s, void *arg)
 	if (!k)
 		return -ENOMEM;
 	look->watch->step(look->watch->arg);
+	stop_harm(k, s->path, look);
 	r = umbra_protected_open_area(look->watch->state_fd, s->area.s, LOCK_WAIT_MS, &p, &why);
 	if (r == 0)
 		r = look_at(p, k, look, &why);
 	if (r < 0)
 		again(look, SELDOM_MS);
-	if (r == -EBUSY) {
+	if (r == -EBUSY)
 		k->at_us = 0;
-		stop_harm(k, s->path, look);
-	} else if (r < 0) {
+	else if (r < 0)
 		remember_failure(k, s->path, why.text, look);
-	}
 	if (umbra_protected_out_of_reach(r))
 		umbra_harm_forget(&k->harm); /* nothing is stored there any more */
 	return 0;
