@@ -235,7 +235,7 @@ made_anew() {
 @test "it is removed while another has the volume's lock: new files are right" {
 	local lock
 	two_inside ext4
-	lock=$(ls /run/umbra/dm/*.lock)
+	lock=/run/umbra/dm/$(basename "$UMBRA_STATE"/dm/*.json .json).lock
 	exec 7<>"$lock"
 	flock 7
 	chattr -i "$T/vol/.umbra/diff-area"
