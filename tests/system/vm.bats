@@ -132,7 +132,7 @@ setup() {
 }
 
 @test "vm: a shell on a terminal" {
-	run timeout 60 script -qec "$UMBRA_SOURCE/tests/vm/shell --mem 256M --fs none" /dev/null <<-'END'
+	run timeout 60 script -qec "'$UMBRA_SOURCE/tests/vm/shell' --mem 256M --fs none" /dev/null <<-'END'
 		echo "it is $(cat /proc/sys/kernel/hostname)"; tty; stty size
 		exit 5
 	END
