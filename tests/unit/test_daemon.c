@@ -45,6 +45,20 @@ static pid_t looker(void)
 	return umbra_read_file(dir, "looker", 100, &text, NULL) < 0 ? 0 : atoi(text);
 }
 
+/* It is at work, and has a look in a moment. */
+static pid_t wait_for_looker(void)
+{
+	pid_t pid = looker();
+	int ms;
+
+	for (ms = 0; ms < 5000 && pid <= 0; ms += 10) {
+		usleep(10000);
+		pid = looker();
+	}
+	cr_assert_gt(pid, 0);
+	return pid;
+}
+
 static void finish(void)
 {
 	pid_t pid = looker();
@@ -197,9 +211,13 @@ Test(daemon, is_started_also_when_a_volume_cannot_be_activated)
 /* Whoever looks by then, another than this one; 0: nobody. */
 static pid_t next_looker(pid_t pid, int limit_ms)
 {
-	for (; limit_ms > 0 && looker() == pid; limit_ms -= 10)
+	pid_t now = pid;
+
+	for (; limit_ms > 0 && (now == pid || now == 0); limit_ms -= 10) {
 		usleep(10000);
-	return looker() == pid ? 0 : looker();
+		now = looker();
+	}
+	return now == pid ? 0 : now;
 }
 
 Test(daemon, killed_after_a_look_it_has_a_successor_every_time)
@@ -211,7 +229,7 @@ Test(daemon, killed_after_a_look_it_has_a_successor_every_time)
 	need_it();
 	setenv("UMBRA_TEST_FAULT", "umbrad.looked:kill:5", 1);
 	cr_assert_eq(create(&err), 0, "%s", err.text);
-	pid = looker();
+	pid = wait_for_looker();
 	for (i = 0; i < 3; i++) {
 		pid = next_looker(pid, 5000);
 		cr_assert_gt(pid, 0, "after %d", i);
@@ -230,7 +248,7 @@ Test(daemon, a_second_that_is_killed_or_stopped_is_no_hindrance)
 	for (i = 0; i < UMBRA_ARRAY_SIZE(how); i++) {
 		setenv("UMBRA_TEST_FAULT", how[i], 1);
 		cr_assert_eq(create(&err), 0, "%s", err.text);
-		pid = looker();
+		pid = wait_for_looker();
 		cr_assert_eq(next_looker(pid, 1000), 0, "%s", how[i]);
 		cr_assert(is_locked());
 		kill(pid, SIGTERM);
@@ -293,7 +311,7 @@ Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
 
 	need_it();
 	cr_assert_eq(create(&err), 0, "%s", err.text);
-	first = looker();
+	first = wait_for_looker();
 	for (ms = 0; ms < 2000 && !child_of(first); ms += 10)
 		usleep(10000);
 	kill(first, SIGSTOP);
@@ -320,7 +338,7 @@ Test(daemon, both_killed)
 	need_it();
 	setenv("UMBRA_TEST_FAULT", "standby.taken-over:kill", 1);
 	cr_assert_eq(create(&err), 0, "%s", err.text);
-	pid = looker();
+	pid = wait_for_looker();
 	usleep(300000); /* for the second to be there */
 	kill(pid, SIGKILL);
 	for (ms = 0; ms < 5000 && is_locked(); ms += 10)
