@@ -95,8 +95,11 @@ record() {
 	end_writer
 	mark end
 	umbra umount "$T/tree"
+	umount "$T/vol"
+	sleep 1
+	mark noted # by umbrad
 	end_umbrad
-	umount "$T/vol" "$T/var"
+	umount "$T/var"
 	forget_devices
 	"$REPLAY" $LOG >"$T/log"
 	read_log
@@ -168,9 +171,14 @@ shown() {
 	[ -d "$dir" ] && sums "$dir$T/vol" >"$T/now" 2>/dev/null && [ -s "$T/now" ]
 }
 
-# Was the volume held, as it looks on the disk? A frozen ext4 is clean, as an unmounted one; so it cannot
-# be proved that nobody wrote it since, and all copies are lost.
-held() { [ "$TYPE" = ext4 ] && ! dumpe2fs -h /dev/mapper/vol 2>&1 | grep -q needs_recovery; }
+# Was the volume held or unmounted, as it looks on the disk? A held ext4 is clean, as an unmounted one;
+# before umbrad has noted that, it cannot be proved that nobody wrote it since, and all copies are lost.
+clean() {
+	case $TYPE in
+	ext4) ! dumpe2fs -h /dev/mapper/vol 2>&1 | grep -q needs_recovery ;;
+	xfs) xfs_logprint -t /dev/mapper/vol 2>&1 | grep -q '<CLEAN>' ;;
+	esac
+}
 
 # judge K NUMBER: each copy is what it was or is not shown; one that was complete is.
 judge() {
@@ -181,7 +189,7 @@ judge() {
 		EXACT=$((EXACT + 1))
 	elif before "$2" "add-$1-done" && ! before "$2" "drop-$1-begun"; then
 		LOST=$((LOST + 1))
-		! $HELD || return 0
+		! $CLEAN || before "$2" noted || return 0
 		echo "copy $1 is lost"
 		return 1
 	fi
@@ -192,8 +200,8 @@ moment() {
 	local k bad=0
 	disk_at "$1" "$2" "$3"
 	state_at "$2" "$4"
-	HELD=false
-	! held || HELD=true
+	CLEAN=false
+	! clean || CLEAN=true
 	umbra activate --early || bad=1
 	mount /dev/mapper/vol "$T/vol" || bad=1
 	[ "$4" != none ] || umbra check --rebuild >"$T/rebuilt" || { cat "$T/rebuilt"; bad=1; }

@@ -32,11 +32,14 @@ links() {
 	done | sort
 }
 
-# udev hears of a new filesystem when who wrote it closes the device, and a settle may be earlier.
+# udev hears of a new filesystem when who wrote it closes the device: a settle may be earlier, and if
+# it looks at the device at that moment it never hears; so it is asked to look.
 has_uuid() { [[ $(links "$1") == */by-uuid/* ]]; }
 
 copied_and_deleted() {
 	local device=$1 before scanned
+	settle
+	udevadm trigger --action=change "$device"
 	eventually has_uuid "$device"
 	before=$(links "$device")
 	umbra create "$T/vol"
