@@ -31,8 +31,7 @@ static void get_ahead(void)
 	struct sched_param first = {.sched_priority = 1};
 
 	umbra_be_spared();
-	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first) < 0 &&
-	    setpriority(PRIO_PROCESS, 0, -20) < 0)
+	if (sched_setscheduler(0, SCHED_FIFO, &first) < 0 && setpriority(PRIO_PROCESS, 0, -20) < 0)
 		umbra_log_debug("cannot get a better priority");
 }
 

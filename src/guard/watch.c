@@ -15,9 +15,11 @@
 #include "common/text.h"
 #include "common/util.h"
 
-#define ROUND_MS   20      /* between looks at what must not be suspended any more */
-#define GRACE_US   500000  /* for a holder to see that it is late, before it is killed */
-#define GIVE_UP_US 5000000 /* of trying to resume what does not let itself be resumed */
+#define ROUND_MS    20      /* between looks at what must not be suspended any more */
+#define GRACE_US    500000  /* for a holder to see that it is late, before it is killed */
+#define GIVE_UP_US  5000000 /* of trying to resume what does not let itself be resumed */
+#define TURN_US     20000   /* for one device, before the next */
+#define PATIENCE_US 200000  /* of a round with all that take their time */
 
 #define point(w, step) ((w)->delay_us ? umbra_fault("second." step) : umbra_fault("guard." step))
 
@@ -67,6 +69,11 @@ static void arm(struct umbra_watch_state *w, size_t len)
 	if (w->order.held.until_us > latest)
 		w->order.held.until_us = latest;
 	set_timer(w, w->order.held.until_us + w->delay_us);
+	if (umbra_resumers_need(&w->resumers, w->order.held.n, w->control) < 0) {
+		set_timer(w, 0);
+		answer(UMBRA_GUARD_FAILED, "cannot have a thread for each device to be held");
+		return;
+	}
 	if (umbra_held_join(UMBRA_GUARD_DIR, w->order.file, &w->file_fd) < 0) {
 		set_timer(w, 0);
 		answer(UMBRA_GUARD_FAILED, "cannot read what is going to be held");
@@ -106,15 +113,20 @@ static bool obey(struct umbra_watch_state *w)
 
 /* --- releasing ------------------------------------------------------------------------------- */
 
-/* 0: nothing of the list is suspended, or it is not there any more. */
+/* In their order, as long as none takes its time: then the next are not kept by it. 0: nothing of
+ * the list is suspended, or it is not there any more. */
 static unsigned int resume_all(struct umbra_watch_state *w)
 {
+	int64_t patience_us = PATIENCE_US;
 	unsigned int failed = 0;
 	uint32_t i;
 	int r;
 
 	for (i = 0; i < w->order.held.n; i++) {
-		r = umbra_dm_hold_resume(w->control, &w->order.held.devices[i]);
+		r = umbra_resumers_resume(&w->resumers, i, &w->order.held.devices[i],
+					  patience_us < TURN_US ? patience_us : TURN_US);
+		if (r == -EINPROGRESS)
+			patience_us -= patience_us < TURN_US ? patience_us : TURN_US;
 		if (r == 0) {
 			w->resumed++;
 			point(w, "resumed");

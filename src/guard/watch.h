@@ -2,6 +2,7 @@
 /* The watch over a holder of volumes: one process, nothing that allocates or waits for a disk. */
 #pragma once
 
+#include "guard/resumers.h"
 #include "snapshot/sys/guard_wire.h"
 
 /* What a guard has from its start on; all of it is there, and locked in memory, before the first
@@ -10,6 +11,7 @@ struct umbra_watch_state {
 	int control; /* of device-mapper */
 	int timer;   /* timerfd, CLOCK_BOOTTIME */
 	struct umbra_guard_page *page;
+	struct umbra_resumers resumers;
 	int64_t delay_us; /* how far the second guard is behind the first */
 	struct umbra_guard_order order;
 	int file_fd; /* -1: not armed */

@@ -90,6 +90,7 @@ int umbra_dm_hold_suspend(int control, const struct umbra_dm_device *d, unsigned
 
 int umbra_dm_hold_resume(int control, const struct umbra_dm_device *d)
 {
+	const struct timespec moment = {.tv_nsec = 5000000};
 	struct fake_dm_device *there = find(d);
 
 	(void)control;
@@ -97,6 +98,10 @@ int umbra_dm_hold_resume(int control, const struct umbra_dm_device *d)
 		return there ? 1 : -ENODEV;
 	if (there->unresumable)
 		return -EIO;
+	while (there->blocked)
+		nanosleep(&moment, NULL);
+	if (!there->suspended)
+		return 1;
 	there->order = ++fake_dm()->resumes;
 	there->resumed++;
 	there->suspended = 0;

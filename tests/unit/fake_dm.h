@@ -14,11 +14,12 @@ struct fake_dm {
 	struct fake_dm_device {
 		struct umbra_dm_device known; /* known.name empty: not there */
 		int suspended;
-		int resumed;     /* how often */
-		int order;       /* the how-many-th resume of all */
-		int stuck;       /* suspending it ends with a signal, or never */
-		int unresumable; /* -EIO */
-	} devices[FAKE_DM_MAX];  /* by minor */
+		int resumed;         /* how often */
+		int order;           /* the how-many-th resume of all */
+		int stuck;           /* suspending it ends with a signal, or never */
+		int unresumable;     /* -EIO */
+		_Atomic int blocked; /* resuming it takes until this is 0 */
+	} devices[FAKE_DM_MAX];      /* by minor */
 	int resumes;
 };
 

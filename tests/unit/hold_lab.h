@@ -19,10 +19,14 @@ void lab_suspend(size_t i);
 void lab_resume(size_t i);
 /* From now on suspending it ends with a signal or never. */
 void lab_stick(size_t i);
+/* One that lab_block() can be used on. */
+void lab_two_storeys(size_t i);
+/* It is suspended, and resuming it takes until lab_go_on(), whatever signal comes. */
+void lab_block(size_t i);
 #ifdef HOLD_LAB_REAL
 /* From now on suspending it takes until lab_go_on(), whatever signal comes. */
 void lab_hang(size_t i);
-void lab_go_on(void);
 #endif
+void lab_go_on(void);
 /* A child of this process that is the lab's. */
 bool lab_owns(pid_t pid);

@@ -47,6 +47,22 @@ void lab_stick(size_t i)
 	fake_dm()->devices[lab_minors[i]].stuck = 1;
 }
 
+void lab_two_storeys(size_t i)
+{
+	(void)i;
+}
+
+void lab_block(size_t i)
+{
+	fake_dm()->devices[lab_minors[i]].blocked = 1;
+}
+
+void lab_go_on(void)
+{
+	fake_dm()->devices[lab_minors[0]].blocked = 0;
+	fake_dm()->devices[lab_minors[1]].blocked = 0;
+}
+
 bool lab_owns(pid_t pid)
 {
 	(void)pid;

@@ -428,6 +428,26 @@ Test(hold, what_one_guard_has_released_the_other_leaves_alone)
 	lab_resume(0);
 }
 
+/* Resuming the first waits for a disk: that keeps no other. */
+Test(hold, what_cannot_be_resumed_keeps_no_other)
+{
+	pid_t pid;
+	int ms;
+
+	lab_two_storeys(1);
+	pid = start_create("create.held:stop:2");
+	cr_assert(wait_until_held());
+	lab_block(1);
+	kill(holder(), SIGKILL);
+	for (ms = 0; ms < 1000 && lab_suspended(0); ms += 10)
+		usleep(10000);
+	cr_assert(!lab_suspended(0) && lab_works(0), "kept by the other");
+	cr_assert(lab_suspended(1));
+	lab_go_on();
+	wait_until_free("then", 1000);
+	waitpid(pid, NULL, 0);
+}
+
 #ifdef HOLD_LAB_REAL
 /* It waits for a disk, cannot be killed meanwhile, and then has suspended something all the same.
  */
