@@ -152,7 +152,7 @@ static void leave_out_lost(struct umbra_set_list *list)
 	size_t i, n = 0;
 
 	for (i = 0; i < list->n; i++) {
-		if (umbra_set_is_lost(list->sets[i]))
+		if (umbra_set_condition(list->sets[i]) == UMBRA_CONDITION_LOST)
 			umbra_set_free(list->sets[i]);
 		else
 			list->sets[n++] = list->sets[i];

@@ -56,6 +56,19 @@ static int put_set_head(json_t *obj, const struct umbra_set *set)
 	return set->comment ? umbra_doc_set_path(obj, "comment", set->comment) : 0;
 }
 
+/* Only where there is something to be said. */
+static int put_condition(json_t *obj, const struct umbra_shadow *shadow)
+{
+	if (shadow->condition == UMBRA_CONDITION_GOOD)
+		return 0;
+	if (umbra_doc_set_string(obj, "condition", umbra_condition_name(shadow->condition)) < 0 ||
+	    umbra_doc_set_string(obj, "why", shadow->why) < 0)
+		return -ENOMEM;
+	return shadow->condition == UMBRA_CONDITION_LOST
+		       ? umbra_doc_set_string(obj, "lost", shadow->why)
+		       : 0;
+}
+
 json_t *umbra_set_public(const struct umbra_set *set, bool brief)
 {
 	_cleanup_json_ json_t *obj = json_object();
@@ -67,8 +80,7 @@ json_t *umbra_set_public(const struct umbra_set *set, bool brief)
 	for (i = 0; i < set->n_shadows; i++) {
 		one = shadow_public(set->shadows[i], brief);
 		if (json_array_append_new(volumes, one) < 0 ||
-		    (set->shadows[i]->lost &&
-		     umbra_doc_set_string(one, "lost", set->shadows[i]->lost) < 0))
+		    put_condition(one, set->shadows[i]) < 0)
 			return NULL;
 	}
 	if (json_object_set_new(obj, "writers", json_array()) < 0)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "common/util.h"
-#include "snapshot/losses.h"
+#include "snapshot/conditions.h"
 #include "snapshot/provider.h"
 #include "snapshot/sys/frozen.h"
 
@@ -288,7 +288,7 @@ int umbra_engine_sets(struct umbra_engine *e, enum umbra_load how, struct umbra_
 			umbra_set_free(list.sets[i]);
 	}
 	list.n = n;
-	r = umbra_losses_show(e->state_fd, list.sets, n, err);
+	r = umbra_conditions_show(e->state_fd, list.sets, n, err);
 	if (r < 0) {
 		umbra_set_list_finish(&list);
 		return r;
@@ -383,7 +383,7 @@ int umbra_engine_find_set(struct umbra_engine *e, const char *name, struct umbra
 	if (r == 0)
 		r = umbra_catalog_load_one(e->catalog, found->id.s, &set, err);
 	if (r == 0)
-		r = umbra_losses_show(e->state_fd, &set, 1, err);
+		r = umbra_conditions_show(e->state_fd, &set, 1, err);
 	if (r == 0)
 		*out = TAKE_PTR(set);
 	return r;

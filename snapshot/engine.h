@@ -9,8 +9,8 @@
  * STATE/lock			flock(): held by whoever creates or deletes (coordinator)
  * STATE/reserve		reserve.h
  * STATE/copies/		what provider copy keeps
+ * STATE/conditions/		conditions.h
  * STATE/forgotten/		forgotten.h
- * STATE/lost/			losses.h
  * STATE/mounts/		sockets of mounted trees (mounts.h)
  */
 #pragma once

@@ -67,10 +67,4 @@ struct umbra_revert_ops {
 	/* Is the copy's volume being reverted to it, by somebody, or by nobody any more? 1 or 0; 0
 	 * too when the copy is lost. */
 	int (*under_way)(int state_fd, const struct umbra_shadow *shadow, struct umbra_error *err);
-
-	/* Calls fn with each copy that a volume is being reverted to. lost: it cannot be any more.
-	 * A result other than 0 ends it. */
-	int (*unfinished)(int state_fd,
-			  int (*fn)(void *arg, const struct umbra_id *shadow, bool lost), void *arg,
-			  struct umbra_error *err);
 };

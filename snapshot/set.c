@@ -18,6 +18,12 @@ static const char *const label_names[] = {
 	[UMBRA_LABEL_APPLICATION] = "application",
 };
 
+static const char *const condition_names[] = {
+	[UMBRA_CONDITION_GOOD] = "good",         [UMBRA_CONDITION_REVERTING] = "reverting",
+	[UMBRA_CONDITION_INACTIVE] = "inactive", [UMBRA_CONDITION_MISSING] = "missing",
+	[UMBRA_CONDITION_LOST] = "lost",
+};
+
 static int find_name(const char *const *names, size_t n, const char *name)
 {
 	size_t i;
@@ -56,6 +62,29 @@ int umbra_label_parse(const char *name, enum umbra_label *label)
 		return r;
 	*label = (enum umbra_label)r;
 	return 0;
+}
+
+const char *umbra_condition_name(enum umbra_condition condition)
+{
+	return condition_names[condition];
+}
+
+int umbra_condition_parse(const char *name, enum umbra_condition *condition)
+{
+	int r = find_name(condition_names, UMBRA_ARRAY_SIZE(condition_names), name);
+
+	if (r < 0)
+		return r;
+	*condition = (enum umbra_condition)r;
+	return 0;
+}
+
+const char *umbra_condition_term(const char *why, char out[UMBRA_TERM_MAX])
+{
+	const char *end = strstr(why, ": ");
+
+	snprintf(out, UMBRA_TERM_MAX, "%.*s", (int)(end ? end - why : UMBRA_TERM_MAX), why);
+	return out;
 }
 
 struct umbra_set *umbra_set_new(void)
@@ -122,7 +151,7 @@ struct umbra_shadow *umbra_shadow_free(struct umbra_shadow *shadow)
 	free(shadow->path);
 	free(shadow->provider);
 	free(shadow->volume);
-	free(shadow->lost);
+	free(shadow->why);
 	json_decref(shadow->data);
 	json_decref(shadow->notes);
 	free(shadow);
@@ -172,14 +201,15 @@ struct umbra_shadow *umbra_set_covering(const struct umbra_set *set, const char 
 	return best;
 }
 
-bool umbra_set_is_lost(const struct umbra_set *set)
+enum umbra_condition umbra_set_condition(const struct umbra_set *set)
 {
+	enum umbra_condition best = set->n_shadows ? UMBRA_CONDITION_LOST : UMBRA_CONDITION_GOOD;
 	size_t i;
 
 	for (i = 0; i < set->n_shadows; i++)
-		if (!set->shadows[i]->lost)
-			return false;
-	return set->n_shadows > 0;
+		if (set->shadows[i]->condition < best)
+			best = set->shadows[i]->condition;
+	return best;
 }
 
 int umbra_shadow_note(struct umbra_shadow *shadow, const char *kind, const char *path,

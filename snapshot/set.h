@@ -22,6 +22,7 @@
 #define UMBRA_SET_VOLUMES_MAX    64  /* VSS: volumes of one set */
 #define UMBRA_VOLUME_SHADOWS_MAX 512 /* VSS: copies of one volume */
 #define UMBRA_INDEX_MAX          65535
+#define UMBRA_TERM_MAX           48   /* bytes, with the NUL */
 #define UMBRA_COMMENT_MAX        1000 /* bytes: a record has room for it wherever it is kept */
 
 enum umbra_set_state {
@@ -36,6 +37,15 @@ enum umbra_label {
 	UMBRA_LABEL_CRASH,       /* one instant, as after a power cut */
 	UMBRA_LABEL_FILESYSTEM,  /* one instant, filesystem frozen: clean */
 	UMBRA_LABEL_APPLICATION, /* writers took part */
+};
+
+/* Can a shadow copy be read? Best first. The names are part of the JSON interface. */
+enum umbra_condition {
+	UMBRA_CONDITION_GOOD,      /* as far as is known */
+	UMBRA_CONDITION_REVERTING, /* yes; its volume was made what it is only in part yet */
+	UMBRA_CONDITION_INACTIVE,  /* when its volume is activated, after a start of the machine */
+	UMBRA_CONDITION_MISSING,   /* when its volume is there again */
+	UMBRA_CONDITION_LOST,      /* never again */
 };
 
 /* One live directory above a volume: who may pass there governs who may see the copy. */
@@ -62,7 +72,8 @@ struct umbra_shadow {
 	json_t *notes; /* array of {"kind","path"[,"text"]}: what is not as in the origin; never
 			  NULL */
 	bool brief;    /* loaded without data, notes and above */
-	char *lost; /* why it cannot be read any more (losses.h); NULL: it can, as far as known */
+	enum umbra_condition condition; /* as found out when its provider was asked last: */
+	char *why; /* conditions.h; a term of a few words, ": ", and the rest. GOOD: NULL */
 };
 
 struct umbra_step {
@@ -114,8 +125,8 @@ int umbra_set_add_step(struct umbra_set *set, const char *name, int64_t us);
  */
 struct umbra_shadow *umbra_set_covering(const struct umbra_set *set, const char *path);
 
-/* Are all its copies lost? */
-bool umbra_set_is_lost(const struct umbra_set *set);
+/* That of the best of its copies. */
+enum umbra_condition umbra_set_condition(const struct umbra_set *set);
 
 /* Adds a note; after UMBRA_NOTES_MAX only counts. 0 or -ENOMEM. text may be NULL. */
 int umbra_shadow_note(struct umbra_shadow *shadow, const char *kind, const char *path,
@@ -123,6 +134,10 @@ int umbra_shadow_note(struct umbra_shadow *shadow, const char *kind, const char 
 
 const char *umbra_set_state_name(enum umbra_set_state state);
 int umbra_set_state_parse(const char *name, enum umbra_set_state *state);
+const char *umbra_condition_name(enum umbra_condition condition);
+int umbra_condition_parse(const char *name, enum umbra_condition *condition);
+/* The term that a reason begins with. Returns out. */
+const char *umbra_condition_term(const char *why, char out[UMBRA_TERM_MAX]);
 const char *umbra_label_name(enum umbra_label label);
 int umbra_label_parse(const char *name, enum umbra_label *label);
 

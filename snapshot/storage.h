@@ -12,9 +12,8 @@
 
 #include "common/doc.h"
 #include "common/id.h"
+#include "snapshot/set.h"
 #include "snapshot/volume.h"
-
-struct umbra_shadow;
 
 struct umbra_storage_request {
 	const struct umbra_volume *volume;
@@ -26,14 +25,14 @@ struct umbra_storage_request {
 /* What became of a shadow copy that nobody deleted. */
 enum umbra_fate_kind {
 	UMBRA_FATE_UNKNOWN, /* cannot be told now */
-	UMBRA_FATE_KEPT,
-	UMBRA_FATE_LOST, /* it cannot be read any more, or its volume is not there */
-	UMBRA_FATE_GONE, /* it was given up, and nothing is left of it */
+	UMBRA_FATE_KEPT,    /* there is a copy, or what is left of it */
+	UMBRA_FATE_GONE,    /* it was given up, and nothing is left of it: LOST */
 };
 struct umbra_fate {
 	const struct umbra_shadow *shadow; /* brief */
 	enum umbra_fate_kind kind;
-	char *why; /* LOST, GONE: to be freed */
+	enum umbra_condition condition;
+	char *why; /* unless GOOD; as in the shadow; to be freed */
 };
 
 /* A shadow copy that had to be given up. */
@@ -50,8 +49,10 @@ struct umbra_storage_watch {
 
 /*
  * Reports are objects {"volume","place","kind":"inside"|"file"|"device","size","used","copies",
- * "lost","state":"active"|"idle"|"missing"|"lost"[,"why"]}; sizes in bytes; "lost": how many copies
- * are; missing: the volume is not there; "used" includes what belongs to no copy
+ * "lost","state":"active"|"idle"|"reverting"|"inactive"|"missing"|"lost"|"unknown"[,"why"]}; sizes
+ * in bytes;
+ * "lost": how many copies are; reverting to lost, and why, are the conditions of a shadow copy
+ * (set.h), here of all that are in the area, or would be; "used" includes what belongs to no copy
  * any more and has not been given back yet.
  */
 struct umbra_storage_ops {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 
+#include "cli/areas.h"
 #include "cli/command.h"
 #include "cli/observe.h"
 #include "cli/output.h"
@@ -13,30 +14,6 @@ static const struct umbra_option options[] = {
 	 UMBRA_WORD_NONE},
 	{0},
 };
-
-static int print_areas(const json_t *areas, struct umbra_error *err)
-{
-	static const struct umbra_column columns[] = {{.title = "VOLUME"},
-						      {.title = "COPIES", .right = true},
-						      {.title = "STATE"},
-						      {.title = "WHY"}};
-	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
-	const json_t *area;
-	size_t i;
-
-	json_array_foreach (areas, i, area) {
-		_cleanup_free_ char *volume = NULL;
-		char copies[32];
-
-		snprintf(copies, sizeof(copies), "%lld",
-			 (long long)umbra_doc_int(area, "copies", 0));
-		if (umbra_doc_get_path(area, "volume", &volume) == 0)
-			umbra_table_row(table, (const char *[]){volume, copies,
-								umbra_doc_string(area, "state"),
-								umbra_doc_string(area, "why")});
-	}
-	return umbra_table_print(table, err);
-}
 
 /* The lost first: they are what somebody has to know. */
 static void tell_lost(const json_t *lost)
@@ -78,7 +55,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 						   json_object_get(report, "lost")),
 					 err);
 	tell_lost(json_object_get(report, "lost"));
-	return print_areas(json_object_get(report, "areas"), err);
+	return umbra_areas_print(json_object_get(report, "areas"), err);
 }
 
 const struct umbra_command umbra_command_activate = {

@@ -4,6 +4,7 @@
 #include "cli/paths.h"
 #include "cli/settable.h"
 #include "common/log.h"
+#include "coordinator/client.h"
 
 /* path NULL: every set. */
 static bool wanted(const struct umbra_set *set, const char *path)
@@ -63,6 +64,8 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 		r = umbra_cli_path_in(e, args->words[0], &path, token, err);
 	if (r == 0)
 		r = umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &list, err);
+	if (r == 0)
+		r = umbra_coordinator_find_out(e, list.sets, list.n, err);
 	if (r < 0)
 		return r;
 	return cli->json ? as_json(&list, path, err) : as_table(&list, path, e, err);
@@ -72,7 +75,10 @@ const struct umbra_command umbra_command_list = {
 	.name = "list",
 	.words = "[PATH]",
 	.summary = "List the shadow copy sets, oldest first",
-	.help = "With PATH only those that cover it; PATH need not exist any more.",
+	.help = "With PATH only those that cover it; PATH need not exist any more. WHY: copies "
+		"that "
+		"cannot\n"
+		"be read now, or never again; 'umbra show SET' says more.",
 	.max_words = 1,
 	.word = UMBRA_WORD_PATH,
 	.run = run,

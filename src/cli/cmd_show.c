@@ -4,7 +4,9 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/settable.h"
 #include "common/text.h"
+#include "coordinator/client.h"
 #include "snapshot/provider.h"
 
 static void line(const char *what, const char *text)
@@ -28,7 +30,7 @@ static void head(const struct umbra_set *set)
 	line("set", token);
 	line("id", set->id.s);
 	line("local time", local);
-	line("consistency", umbra_label_name(set->label));
+	line("consistency", umbra_set_consistency(set));
 	if (set->comment)
 		line("comment", set->comment);
 	duration("freeze", set->freeze_us);
@@ -42,7 +44,7 @@ static void usage(struct umbra_engine *e, const struct umbra_shadow *shadow, cha
 	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
 	int64_t bytes = -1;
 
-	if (!p || shadow->lost ||
+	if (!p || shadow->condition > UMBRA_CONDITION_REVERTING ||
 	    umbra_provider_usage(p, umbra_engine_state_fd(e), shadow, &bytes, NULL) < 0 ||
 	    bytes < 0)
 		snprintf(out, size, "-");
@@ -53,14 +55,16 @@ static void usage(struct umbra_engine *e, const struct umbra_shadow *shadow, cha
 static void volume_row(struct umbra_table *table, struct umbra_engine *e,
 		       const struct umbra_shadow *s)
 {
-	char begin[32], span[32], frees[32];
+	char begin[32], span[32], frees[32], term[UMBRA_TERM_MAX];
+	bool good = s->condition == UMBRA_CONDITION_GOOD;
 
 	snprintf(begin, sizeof(begin), "%lld", (long long)s->begin_us);
 	snprintf(span, sizeof(span), "%lld", (long long)(s->end_us - s->begin_us));
 	usage(e, s, frees, sizeof(frees));
-	umbra_table_row(table, (const char *[]){s->path, s->provider,
-						s->lost ? "lost" : umbra_label_name(s->label),
-						begin, span, frees, s->lost, s->id.s});
+	umbra_table_row(
+		table, (const char *[]){s->path, s->provider, umbra_label_name(s->label), begin,
+					span, frees, good ? "" : umbra_condition_name(s->condition),
+					good ? "" : umbra_condition_term(s->why, term), s->id.s});
 }
 
 static int volumes(struct umbra_engine *e, const struct umbra_set *set, struct umbra_error *err)
@@ -72,16 +76,23 @@ static int volumes(struct umbra_engine *e, const struct umbra_set *set, struct u
 		{.title = "INSTANT µs", .right = true},
 		{.title = "SPAN µs", .right = true},
 		{.title = "FREES", .right = true},
-		{.title = "WHY LOST", .optional = true},
+		{.title = "STATE", .optional = true},
+		{.title = "WHY", .optional = true},
 		{.title = "SHADOW COPY"},
 	};
 	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
+	bool first = true;
 	size_t i;
+	int r;
 
 	for (i = 0; i < set->n_shadows; i++)
 		volume_row(table, e, set->shadows[i]);
 	putchar('\n');
-	return umbra_table_print(table, err);
+	r = umbra_table_print(table, err);
+	for (i = 0; r == 0 && i < set->n_shadows; i++)
+		if (set->shadows[i]->why)
+			umbra_output_why(set->shadows[i]->path, set->shadows[i]->why, &first);
+	return r;
 }
 
 static int steps(const struct umbra_set *set, struct umbra_error *err)
@@ -148,6 +159,8 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r < 0)
 		return r;
 	r = umbra_engine_find_set(e, args->words[0], &set, err);
+	if (r == 0)
+		r = umbra_coordinator_find_out(e, &set, 1, err);
 	if (r < 0)
 		return r;
 	if (cli->json)
@@ -165,9 +178,13 @@ const struct umbra_command umbra_command_show = {
 	.summary = "Show all that is recorded about one shadow copy set",
 	.help = "Volumes and their instants (microseconds after the set began), the steps of the\n"
 		"creation, and notes: what is not in the copies as it was in the origin.\n"
-		"FREES is what deleting that copy alone would free; - is not known. WHY LOST: that "
-		"copy\n"
-		"cannot be read any more; 'umbra delete' removes its set.",
+		"FREES is what deleting that copy alone would free; - is not known. STATE: that "
+		"copy "
+		"cannot\n"
+		"be read now (inactive, missing) or never again (lost), or its volume is reverted "
+		"to "
+		"it only\n"
+		"in part (reverting).",
 	.min_words = 1,
 	.max_words = 1,
 	.word = UMBRA_WORD_SET,

@@ -4,11 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/areas.h"
 #include "cli/command.h"
 #include "cli/observe.h"
 #include "cli/output.h"
 #include "common/log.h"
-#include "common/text.h"
 
 static const struct umbra_option options[] = {
 	{"at", 0, "PLACE", "add: a file elsewhere or a block device, not a file in the volume",
@@ -59,35 +59,8 @@ static int parse_size(const char *text, struct umbra_storage_call *call, struct 
 	return 0;
 }
 
-static void print_area(struct umbra_table *table, const json_t *area)
-{
-	_cleanup_free_ char *volume = NULL, *place = NULL;
-	char size[32], used[32], copies[32];
-
-	umbra_text_size(umbra_doc_int(area, "size", 0), size, sizeof(size));
-	umbra_text_size(umbra_doc_int(area, "used", 0), used, sizeof(used));
-	snprintf(copies, sizeof(copies), "%lld", (long long)umbra_doc_int(area, "copies", 0));
-	if (umbra_doc_get_path(area, "volume", &volume) < 0 ||
-	    umbra_doc_get_path(area, "place", &place) < 0)
-		return;
-	umbra_table_row(table, (const char *[]){volume, place, size, used, copies,
-						umbra_doc_string(area, "state"),
-						umbra_doc_string(area, "why")});
-}
-
 static int report(const struct umbra_cli *cli, json_t *areas, bool is_list, struct umbra_error *err)
 {
-	static const struct umbra_column columns[] = {{.title = "VOLUME"},
-						      {.title = "DIFF AREA"},
-						      {.title = "SIZE", .right = true},
-						      {.title = "USED", .right = true},
-						      {.title = "COPIES", .right = true},
-						      {.title = "STATE"},
-						      {.title = "WHY"}};
-	struct umbra_table *table;
-	const json_t *area;
-	size_t i;
-
 	if (cli->json)
 		return umbra_output_json(json_pack("{s:O}", "areas", areas), err);
 	if (is_list && json_array_size(areas) == 0 && geteuid() != 0)
@@ -96,10 +69,7 @@ static int report(const struct umbra_cli *cli, json_t *areas, bool is_list, stru
 		umbra_log_info(
 			"there are no diff areas yet (the first block copy of a volume makes "
 			"one; so does 'umbra storage add PATH')");
-	table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
-	json_array_foreach (areas, i, area)
-		print_area(table, area);
-	return umbra_table_print(table, err);
+	return umbra_areas_print(areas, err);
 }
 
 static const char *const verbs[] = {"list", "add", "resize", "remove", NULL};

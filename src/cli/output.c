@@ -20,6 +20,15 @@ int umbra_output_json(json_t *doc, struct umbra_error *err)
 	return 0;
 }
 
+void umbra_output_why(const char *volume, const char *why, bool *first)
+{
+	_cleanup_free_ char *line = umbra_asprintf("%s: %s", volume, why);
+	_cleanup_free_ char *shown = line ? umbra_text_printable_dup(line) : NULL;
+
+	printf("%s%s\n", *first ? "\n" : "", shown ? shown : "");
+	*first = false;
+}
+
 struct umbra_table {
 	const struct umbra_column *columns; /* borrowed, as titles are */
 	size_t *widths;

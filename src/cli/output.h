@@ -25,4 +25,6 @@ void umbra_table_row(struct umbra_table *t, const char *const *cells);
 /* Prints and frees, to standard output or to f. Nothing is printed for a table without rows. */
 int umbra_table_print_to(struct umbra_table *t, FILE *f, struct umbra_error *err);
 int umbra_table_print(struct umbra_table *t, struct umbra_error *err);
+/* Below a table: what a term in it means for this volume, in full. *first: begins true. */
+void umbra_output_why(const char *volume, const char *why, bool *first);
 struct umbra_table *umbra_table_free(struct umbra_table *t);

@@ -17,17 +17,32 @@ struct umbra_table *umbra_set_table_new(void)
 	return umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
 }
 
-/* "/home, /srv, /var, +2" */
+/* Has nothing of the set what its label says? */
+static bool is_all_bad(const struct umbra_set *set)
+{
+	return umbra_set_condition(set) > UMBRA_CONDITION_REVERTING;
+}
+
+/* " (lost)", where it is not said of the whole set. Returns out. */
+static const char *mark(const struct umbra_set *set, const struct umbra_shadow *shadow,
+			char out[UMBRA_TERM_MAX])
+{
+	bool said = shadow->condition == UMBRA_CONDITION_GOOD ||
+		    (is_all_bad(set) && shadow->condition == umbra_set_condition(set));
+
+	snprintf(out, UMBRA_TERM_MAX, " (%s)", umbra_condition_name(shadow->condition));
+	return said ? "" : out;
+}
+
+/* "/home, /srv (lost), /var, +2" */
 static char *volumes(const struct umbra_set *set)
 {
-	bool some_lost = !umbra_set_is_lost(set);
-	char *text = NULL, *more;
+	char *text = NULL, *more, marked[UMBRA_TERM_MAX];
 	size_t i;
 
 	for (i = 0; i < set->n_shadows && i < VOLUMES_SHOWN; i++) {
 		more = umbra_asprintf("%s%s%s%s", text ? text : "", text ? ", " : "",
-				      set->shadows[i]->path,
-				      some_lost && set->shadows[i]->lost ? " (lost)" : "");
+				      set->shadows[i]->path, mark(set, set->shadows[i], marked));
 		free(text);
 		text = more;
 		if (!text)
@@ -40,25 +55,31 @@ static char *volumes(const struct umbra_set *set)
 	return more;
 }
 
-/* Of the first that is lost: mostly it is the same for all. */
-static const char *why_lost(const struct umbra_set *set)
+/* Of the first that there is something to be said of: mostly it is the same for all. */
+static const char *first_why(const struct umbra_set *set)
 {
 	size_t i;
 
 	for (i = 0; i < set->n_shadows; i++)
-		if (set->shadows[i]->lost)
-			return set->shadows[i]->lost;
-	return NULL;
+		if (set->shadows[i]->why)
+			return set->shadows[i]->why;
+	return "";
+}
+
+const char *umbra_set_consistency(const struct umbra_set *set)
+{
+	return is_all_bad(set) ? umbra_condition_name(umbra_set_condition(set))
+			       : umbra_label_name(set->label);
 }
 
 void umbra_set_table_add(struct umbra_table *t, const struct umbra_set *set)
 {
-	const char *label = umbra_set_is_lost(set) ? "lost" : umbra_label_name(set->label);
 	_cleanup_free_ char *text = volumes(set);
-	char token[UMBRA_TOKEN_LEN + 1], local[32];
+	char token[UMBRA_TOKEN_LEN + 1], local[32], term[UMBRA_TERM_MAX];
 
 	umbra_token_format(set->time, token);
 	umbra_time_local(set->time, local, sizeof(local));
-	umbra_table_row(t, (const char *[]){token, local, label, text ? text : "?", why_lost(set),
-					    set->comment});
+	umbra_table_row(
+		t, (const char *[]){token, local, umbra_set_consistency(set), text ? text : "?",
+				    umbra_condition_term(first_why(set), term), set->comment});
 }

@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/check.h"
 
+#include <string.h>
+
 #include "coordinator/gather.h"
 #include "coordinator/reconcile.h"
 #include "coordinator/report.h"
-#include "coordinator/revert.h"
+#include "snapshot/conditions.h"
 #include "snapshot/forgotten.h"
-#include "snapshot/losses.h"
+
+/* Whoever keeps it knows that it cannot be read. Of what will be readable again more is said of the
+ * diff area that it is in. */
+static int report_condition(const struct umbra_shadow *shadow, const char *token, json_t *problems)
+{
+	char term[UMBRA_TERM_MAX];
+
+	if (shadow->condition == UMBRA_CONDITION_LOST)
+		return umbra_report(
+			problems,
+			"set %s: the shadow copy of '%s' is lost: %s; 'umbra delete %s' "
+			"removes the set",
+			token, shadow->path, shadow->why, token);
+	return umbra_report(problems, "set %s: the shadow copy of '%s' cannot be read now: %s",
+			    token, shadow->path, umbra_condition_term(shadow->why, term));
+}
 
 static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
 			const struct umbra_shadow *shadow, json_t *problems,
@@ -16,11 +33,13 @@ static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
 	struct umbra_root *root = NULL;
 	struct umbra_error why = {0};
 
+	umbra_token_format(set->time, token);
+	if (shadow->condition > UMBRA_CONDITION_REVERTING)
+		return report_condition(shadow, token, problems) < 0 ? umbra_oom(err) : 0;
 	if (umbra_engine_open_shadow(s->engine, shadow, &root, &why) == 0) {
 		umbra_root_close(root);
 		return 0;
 	}
-	umbra_token_format(set->time, token);
 	return umbra_report(problems, "set %s: %s", token, why.text) < 0 ? umbra_oom(err) : 0;
 }
 
@@ -102,8 +121,47 @@ static int scan_all(struct umbra_session *s, umbra_scan_fn fn, void *arg, json_t
 	return r < 0 ? umbra_oom(err) : 0;
 }
 
-/* What was given up is as good as deleted; the rest of what was lost is named when it is opened. */
-static int find_losses(struct umbra_session *s, json_t *problems, struct umbra_error *err)
+/* Said of the area, once: what goes for all that is in it. */
+static int report_area(const json_t *area, json_t *problems)
+{
+	static const char *const states[] = {"reverting", "inactive", "missing", "lost", "unknown"};
+	_cleanup_free_ char *volume = NULL;
+	const char *state = umbra_doc_string(area, "state"), *why = umbra_doc_string(area, "why");
+	size_t i;
+
+	for (i = 0; state && i < UMBRA_ARRAY_SIZE(states); i++)
+		if (strcmp(state, states[i]) == 0)
+			break;
+	if (!state || i == UMBRA_ARRAY_SIZE(states) ||
+	    umbra_doc_get_path(area, "volume", &volume) < 0)
+		return 0;
+	return umbra_report(problems, "the diff area of '%s' is %s: %s", volume, state,
+			    why ? why : "?");
+}
+
+int umbra_check_areas(struct umbra_session *s, json_t *problems, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *areas = json_array();
+	const struct umbra_provider *const *p;
+	struct umbra_error why = {0};
+	const json_t *area;
+	size_t n, i;
+	int r = areas ? 0 : -ENOMEM;
+
+	p = umbra_providers(&n);
+	for (i = 0; r == 0 && i < n; i++)
+		if (p[i]->storage &&
+		    p[i]->storage->list(umbra_engine_state_fd(s->engine),
+					umbra_engine_state_dir(s->engine), areas, &why) < 0)
+			r = umbra_report(problems, "%s", why.text);
+	json_array_foreach (areas, i, area)
+		if (r == 0)
+			r = report_area(area, problems);
+	return r < 0 ? umbra_oom(err) : 0;
+}
+
+/* What was given up is as good as deleted. */
+static int find_conditions(struct umbra_session *s, json_t *problems, struct umbra_error *err)
 {
 	_cleanup_json_ json_t *gone = json_array();
 	struct umbra_error why = {0};
@@ -112,7 +170,7 @@ static int find_losses(struct umbra_session *s, json_t *problems, struct umbra_e
 
 	if (!gone)
 		return umbra_oom(err);
-	r = umbra_losses_ask(s->engine, &changed, gone, &why);
+	r = umbra_conditions_ask(s->engine, &changed, gone, &why);
 	if (r < 0)
 		r = umbra_report(problems, "%s", why.text);
 	return r < 0 ? r : umbra_mark_gone(s, gone, err);
@@ -130,13 +188,17 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 	s->phase = "checking";
 	r = umbra_catalog_verify(catalog, err);
 	if (r == 0)
-		r = find_losses(s, problems, err);
+		r = find_conditions(s, problems, err);
 	if (r == 0)
 		r = umbra_reconcile(s, repaired, err);
 	umbra_session_announce(
 		s); /* whoever changed something may have died before the mounts knew */
 	if (r == 0)
 		r = umbra_catalog_load(catalog, UMBRA_LOAD_FULL, &list, err);
+	if (r == 0)
+		r = umbra_conditions_show(unknown.state_fd, list.sets, list.n, err);
+	if (r == 0)
+		r = umbra_check_areas(s, problems, err);
 	for (i = 0; r == 0 && i < list.n; i++) {
 		if (list.sets[i]->state != UMBRA_SET_CREATED)
 			continue; /* reconcile warned of it */
@@ -146,8 +208,6 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 		if (r == 0)
 			r = umbra_watch_tick(&s->watch, NULL, err);
 	}
-	if (r == 0)
-		r = umbra_revert_check(s, &list, problems, err);
 	if (r == 0)
 		r = scan_all(s, look, &unknown, problems, err);
 	*sets = created;

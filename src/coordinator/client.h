@@ -9,6 +9,7 @@
 #pragma once
 
 #include "common/doc.h"
+#include "snapshot/engine.h"
 #include "snapshot/provider.h"
 
 #define UMBRA_ACTIVATE_WAIT_MAX 3600
@@ -94,6 +95,13 @@ struct umbra_activate_call {
  */
 int umbra_coordinator_activate(struct umbra_coordinator *c, const struct umbra_activate_call *a,
 			       struct umbra_observer *observer, json_t **report,
+			       struct umbra_error *err);
+
+/*
+ * Which of the sets' copies can be read, and why not: as their providers say now; where they do not
+ * in time, which is said, as they said before. Fills that in. Needs no connection.
+ */
+int umbra_coordinator_find_out(struct umbra_engine *e, struct umbra_set *const *sets, size_t n,
 			       struct umbra_error *err);
 
 /* Diff areas. path and place as the person wrote them. */

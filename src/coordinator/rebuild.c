@@ -11,8 +11,8 @@
 #include "coordinator/gather.h"
 #include "coordinator/reconcile.h"
 #include "coordinator/report.h"
+#include "snapshot/conditions.h"
 #include "snapshot/forgotten.h"
-#include "snapshot/losses.h"
 
 #define WORK_DIR "rebuild"
 #define JOURNAL  UMBRA_CATALOG_NAME "-journal"
@@ -107,7 +107,7 @@ static int remove_one(struct umbra_session *s, const struct umbra_rubbish *one,
 	if (r == 0) {
 		umbra_fault("rebuild.removed"); /* too late to fail */
 		umbra_forgotten_drop(state_fd, one->id.s);
-		umbra_losses_drop(state_fd, one->id.s);
+		umbra_conditions_drop(state_fd, one->id.s);
 	}
 	return r;
 }
@@ -185,6 +185,8 @@ int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, s
 	}
 	if (r == 0)
 		r = remove_rubbish(s, &g, repaired, err);
+	if (r == 0)
+		r = umbra_check_areas(s, problems, err);
 	umbra_gathering_finish(&g);
 	umbra_set_list_finish(&old.list);
 	return r;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "common/fault.h"
+#include "snapshot/conditions.h"
 #include "snapshot/forgotten.h"
-#include "snapshot/losses.h"
 #include "snapshot/reserve.h"
 
 static int no_provider(const struct umbra_shadow *shadow, struct umbra_error *err)
@@ -94,7 +94,7 @@ int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
 		r = p ? p->remove(state_fd, shadow, &s->watch, err) : no_provider(shadow, err);
 	if (r == 0) {
 		umbra_forgotten_drop(state_fd, shadow->id.s);
-		umbra_losses_drop(state_fd, shadow->id.s);
+		umbra_conditions_drop(state_fd, shadow->id.s);
 	}
 	return r;
 }

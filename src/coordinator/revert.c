@@ -248,7 +248,7 @@ int umbra_revert_serve(struct umbra_session *s, const json_t *request, json_t *r
 	return r;
 }
 
-/* --- unfinished ones --- */
+/* --- one that is under way --- */
 
 int umbra_revert_permits(struct umbra_session *s, const struct umbra_set *set,
 			 struct umbra_error *err)
@@ -269,72 +269,9 @@ int umbra_revert_permits(struct umbra_session *s, const struct umbra_set *set,
 		umbra_token_format(set->time, token);
 		return umbra_fail(
 			err, UMBRA_E_BUSY, EBUSY,
-			"'%s' is reverted to set %s, and only in part yet: let 'umbra revert' "
-			"go on with it, or revert to another set",
-			set->shadows[i]->path, token);
+			"'%s' is reverted to set %s, and only in part yet: let 'umbra revert %s "
+			"--from %s' go on with it, or revert to another set",
+			set->shadows[i]->path, token, set->shadows[i]->path, token);
 	}
 	return 0;
-}
-
-static int each_unfinished(struct umbra_session *s,
-			   int (*fn)(void *arg, const struct umbra_id *shadow, bool lost),
-			   void *arg, struct umbra_error *err)
-{
-	const struct umbra_provider *const *p;
-	size_t n, i;
-	int r = 0;
-
-	p = umbra_providers(&n);
-	for (i = 0; r == 0 && i < n; i++)
-		if (p[i]->revert)
-			r = p[i]->revert->unfinished(umbra_engine_state_fd(s->engine), fn, arg,
-						     err);
-	return r;
-}
-
-struct check {
-	const struct umbra_set_list *sets;
-	json_t *problems;
-};
-
-static int report(void *arg, const struct umbra_id *shadow, bool lost)
-{
-	const struct check *c = arg;
-	const struct umbra_set *set = umbra_set_of_shadow(c->sets, shadow->s);
-	char token[UMBRA_TOKEN_LEN + 1];
-	size_t i;
-
-	if (!set)
-		return umbra_report(
-			c->problems,
-			"a volume was reverted only in part to shadow copy '%s', which is "
-			"in no set: revert it to another one",
-			shadow->s);
-	umbra_token_format(set->time, token);
-	for (i = 0; strcmp(set->shadows[i]->id.s, shadow->s) != 0;)
-		i++;
-	if (lost)
-		return umbra_report(
-			c->problems,
-			"'%s' was reverted only in part to its copy in set %s, which is "
-			"lost: restore the volume from elsewhere, and then delete that set",
-			set->shadows[i]->path, token);
-	return umbra_report(
-		c->problems,
-		"'%s' is reverted only in part, and not to be used: 'umbra revert '%s' --from "
-		"%s' goes on with it",
-		set->shadows[i]->path, set->shadows[i]->path, token);
-}
-
-int umbra_revert_check(struct umbra_session *s, const struct umbra_set_list *sets, json_t *problems,
-		       struct umbra_error *err)
-{
-	struct check c = {sets, problems};
-	struct umbra_error why = {0};
-	int r = each_unfinished(s, report, &c, &why);
-
-	if (r == -ENOMEM)
-		return umbra_oom(err);
-	/* A diff area that cannot be read is one problem; the others are to be told too. */
-	return r < 0 ? umbra_report(problems, "%s", why.text) : 0;
 }

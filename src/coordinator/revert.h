@@ -15,7 +15,3 @@ int umbra_revert_serve(struct umbra_session *s, const json_t *request, json_t *r
 /* May the set be deleted? -EBUSY: a volume is being reverted to a copy of it. */
 int umbra_revert_permits(struct umbra_session *s, const struct umbra_set *set,
 			 struct umbra_error *err);
-
-/* Adds a sentence to problems for each volume that is reverted only in part. */
-int umbra_revert_check(struct umbra_session *s, const struct umbra_set_list *sets, json_t *problems,
-		       struct umbra_error *err);

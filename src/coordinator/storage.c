@@ -5,7 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "coordinator/reconcile.h"
-#include "snapshot/losses.h"
+#include "snapshot/conditions.h"
 
 /* What a request works on. */
 struct work {
@@ -79,7 +79,7 @@ static int tell(struct umbra_session *s, struct umbra_error *err)
 {
 	_cleanup_json_ json_t *gone = json_array();
 	bool changed;
-	int r = gone ? umbra_losses_ask(s->engine, &changed, gone, err) : umbra_oom(err);
+	int r = gone ? umbra_conditions_ask(s->engine, &changed, gone, err) : umbra_oom(err);
 
 	if (r == 0)
 		r = umbra_mark_gone(s, gone, err);

@@ -12,8 +12,8 @@
 #include "common/log.h"
 #include "common/token.h"
 #include "coordinator/client.h"
+#include "snapshot/conditions.h"
 #include "snapshot/engine.h"
-#include "snapshot/losses.h"
 #include "snapshot/mounts.h"
 
 #define AGAIN_US 500000
@@ -99,7 +99,7 @@ static int settle(const struct umbra_lost *l, struct umbra_error *err)
 
 	if (r < 0)
 		return r;
-	told = umbra_losses_ask(e, &changed, gone, &why);
+	told = umbra_conditions_ask(e, &changed, gone, &why);
 	if (changed)
 		umbra_mounts_announce(umbra_engine_state_fd(e), UMBRA_MOUNTS_ANSWER_MS);
 	r = delete_sets(l, gone, err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Shadow copies that are lost, or had to be given up: what became of them is noted for those who
- * list sets (snapshot/losses.h), and a set of which nothing is left goes from the catalog. A child
- * asks the providers and does that, so that this process never waits for a disk. Nothing of it has
- * to be remembered: the providers know, and are asked by every umbrad that begins.
+ * list sets (snapshot/conditions.h), and a set of which nothing is left goes from the catalog. A
+ * child asks the providers and does that, so that this process never waits for a disk. Nothing of
+ * it has to be remembered: the providers know, and are asked by every umbrad that begins.
  */
 #pragma once
 

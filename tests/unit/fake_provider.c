@@ -334,13 +334,13 @@ static int fates(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_
 	for (i = 0; i < n; i++) {
 		_cleanup_close_ int dir = open_copy(state_fd, fates[i].shadow->id.s);
 
-		fates[i].kind = UMBRA_FATE_KEPT;
-		if (dir < 0)
-			fates[i].kind = UMBRA_FATE_GONE;
-		else if (umbra_read_file(dir, "lost", 100, &fates[i].why, NULL) == 0)
-			fates[i].kind = UMBRA_FATE_LOST;
+		fates[i].kind = dir < 0 ? UMBRA_FATE_GONE : UMBRA_FATE_KEPT;
 		if (dir < 0)
 			fates[i].why = strdup("given up");
+		else
+			umbra_read_file(dir, "lost", 100, &fates[i].why, NULL);
+		if (fates[i].why)
+			fates[i].condition = UMBRA_CONDITION_LOST;
 	}
 	return faccessat(state_fd, "unsure", F_OK, 0) == 0
 		       ? umbra_fail(err, UMBRA_E_BUSY, EBUSY, "told to be unsure")

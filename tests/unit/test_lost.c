@@ -109,8 +109,8 @@ Test(lost, a_set_goes_with_the_last_of_its_copies)
 	give_up(set->shadows[0]);
 	settle(l);
 	left = load();
-	cr_assert_str_eq(left->shadows[0]->lost, "given up");
-	cr_assert_null(left->shadows[1]->lost);
+	cr_assert_str_eq(left->shadows[0]->why, "given up");
+	cr_assert_eq(left->shadows[1]->condition, UMBRA_CONDITION_GOOD);
 	give_up(set->shadows[1]);
 	umbra_lost_notice(l);
 	settle(l);
@@ -129,9 +129,9 @@ Test(lost, a_new_umbrad_finds_out_what_the_last_one_did_not_come_to)
 	l = begin();
 	settle(l);
 	lost = load();
-	cr_assert_str_eq(lost->shadows[0]->lost, "a test");
-	cr_assert_str_eq(lost->shadows[1]->lost, "another one");
-	cr_assert(umbra_set_is_lost(lost));
+	cr_assert_str_eq(lost->shadows[0]->why, "a test");
+	cr_assert_str_eq(lost->shadows[1]->why, "another one");
+	cr_assert_eq(umbra_set_condition(lost), UMBRA_CONDITION_LOST);
 	umbra_lost_free(l);
 }
 
@@ -148,7 +148,7 @@ Test(lost, what_is_there_again_is_lost_no_more)
 	umbra_lost_notice(l);
 	settle(l);
 	again = load();
-	cr_assert_null(again->shadows[0]->lost);
+	cr_assert_eq(again->shadows[0]->condition, UMBRA_CONDITION_GOOD);
 	umbra_lost_free(l);
 }
 
@@ -168,7 +168,7 @@ Test(lost, what_the_provider_cannot_tell_now_is_asked_again)
 	unlink(path);
 	settle(l);
 	lost = load();
-	cr_assert_str_eq(lost->shadows[0]->lost, "a test");
+	cr_assert_str_eq(lost->shadows[0]->why, "a test");
 	umbra_lost_free(l);
 }
 
@@ -224,7 +224,7 @@ Test(lost, umbrad_waits_for_nobody_and_leaves_its_lock_to_nobody)
 Test(lost, what_is_deleted_leaves_no_note)
 {
 	_cleanup_set_ struct umbra_set *set = create();
-	_cleanup_free_ char *path = umbra_asprintf("%s/lost", rig_state);
+	_cleanup_free_ char *path = umbra_asprintf("%s/conditions", rig_state);
 	struct umbra_lost *l = begin();
 
 	lose(set->shadows[0], "a test");

@@ -59,15 +59,10 @@ Test(tree_change, a_new_set_is_seen_and_told)
 
 static void note_lost(const struct umbra_set *set, size_t member)
 {
-	_cleanup_free_ char *path =
-		umbra_asprintf("%s/lost/%s", fake_tree_state(), set->shadows[member]->id.s);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int dir = open(fake_tree_state(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	*strrchr(path, '/') = '\0';
-	umbra_mkdir_all(path, 0700);
-	path[strlen(path)] = '/';
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	cr_assert_eq(umbra_write_all(fd, "a test", 6), 0);
+	cr_assert_eq(umbra_put_file(dir, "conditions", set->shadows[member]->id.s, "lost\na test"),
+		     0);
 }
 
 Test(tree_change, a_set_goes_when_all_its_copies_are_lost)

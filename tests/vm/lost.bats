@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Lost copies: who is told, where, and how one gets rid of them.
+# Copies that cannot be read: all commands say the same of them, and how one gets rid of them, or has
+# them again.
 # vm: --time 300 --mem 768M --disk 320M --disk 320M --disk 128M
 load ../system/helper
 load volume
@@ -13,6 +14,34 @@ teardown() {
 
 lost() { umbra list --json | jq -r '.sets[].volumes[] | select(.lost) | .path' | sort -u; }
 is_lost() { [ "$(lost)" = "$1" ]; }
+
+# conditions [SET]: of all copies, each once.
+conditions() {
+	umbra list --json | jq -r '.sets[].volumes[] | .condition // "good"' | sort -u | paste -sd ' '
+}
+are() { [ "$(conditions)" = "$1" ]; }
+
+# agreed CONDITION TERM: list, show, storage, check and activate say this of all copies of $T/vol, and
+# give one reason.
+agreed() {
+	local why state
+	are "$1"
+	why=$(umbra list --json | jq -r '.sets[].volumes[].why' | sort -u)
+	[[ $why = "$2: "* ]] || { echo "list says $why"; return 1; }
+	[ "$(umbra show --json latest | jq -r '.volumes[0].why')" = "$why" ]
+	state=$(umbra storage --json)
+	[ "$(jq -r '.areas[0].why' <<<"$state")" = "$why" ] || { echo "storage says $state"; return 1; }
+	umbra list >"$T/list"
+	grep "^@.* $1  *$T/vol  *$2 *\$" "$T/list"
+	umbra show latest >"$T/show"
+	grep "^consistency  *$1\$" "$T/show"
+	grep -F "$T/vol: $why" "$T/show"
+	umbra storage >"$T/storage"
+	grep "^$T/vol .* $2\$" "$T/storage"
+	grep -F "$T/vol: $why" "$T/storage"
+	run -1 umbra check
+	grep -F "$why" <<<"$output"
+}
 
 # two_copies: of a volume that is called vol.
 two_copies() {
@@ -31,14 +60,10 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	[ "$(cat "$T/tree/latest$T/vol/file")" = one ]
 	replace_table vol
 	eventually is_lost "$T/vol"
-	run -0 umbra list
-	[[ $output == *WHY* && $output == *" lost "*"written without umbra's layer"* ]]
-	run -0 umbra show "$(token 1)"
-	[[ $output == *"WHY LOST"* && $output == *"written without umbra's layer"* ]]
-	umbra show --json "$(token 2)" | jq -e '.volumes[0].lost | contains("without umbra")'
-	run -0 umbra storage
-	[[ $output == *"2 copies are lost: "*"written without umbra's layer"* ]]
-	umbra storage --json | jq -e '.areas[0] | .lost == 2 and .copies == 0'
+	agreed lost "written without umbra's layer"
+	umbra storage --json | jq -e '.areas[0] | .lost == 2 and .copies == 0 and .state == "idle"'
+	umbra activate --json | jq -e --arg why "$(umbra list --json | jq -r '.sets[0].volumes[0].why')" \
+		'(.lost | length == 2 and all(.why == $why)) and .areas[0].why == $why'
 	# The tree was told, and so is one that begins.
 	[ "$(ls "$T/tree")" = by-volume ]
 	[ -z "$(ls -A "$T/tree/by-volume")" ] || [ -z "$(ls -A "$T"/tree/by-volume/*)" ]
@@ -52,19 +77,15 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	[[ $output == *"written without umbra's layer"*"umbra delete"* ]]
 	umbra delete --yes "$(token 1)" "$(token 2)"
 	umbra check
-	[ ! -e "$UMBRA_STATE/lost" ]
+	[ ! -e "$UMBRA_STATE/conditions" ]
 	umbra storage --json | jq -e '.areas[0].lost == 0'
 }
 
-@test "umbrad is killed before it could say anything: the next one says it" {
+@test "umbrad is killed before it could say anything: who asks first is told" {
 	two_copies
 	while pkill -9 -x '(umbrad|umbra-standby)'; do sleep 0.1; done # each starts the other
 	replace_table vol
-	umbra storage >"$T/line" # finds it out
-	[ -z "$(lost)" ]
-	umbra storage add "$T/vol" 2>"$T/err" || true
-	umbrad --state "$UMBRA_STATE" &
-	eventually is_lost "$T/vol"
+	agreed lost "written without umbra's layer"
 	umbra delete --yes --all "$T/vol"
 	umbra check
 }
@@ -107,9 +128,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	drop_volumes
 	run -1 umbra check
 	[[ $output == *"the volume 'vol' of diff area"*"is not there"*"umbra storage remove --force"* ]]
-	is_lost "$T/vol"
-	run -0 umbra storage
-	[[ $output == *missing*"is not there"* ]]
+	agreed missing "volume missing"
 	area=$(umbra storage --json | jq -r '.areas[0].place')
 	run -1 umbra storage remove "$area"
 	[[ $output == *--force* ]]
@@ -121,17 +140,39 @@ token() { sed -n "${1}p" "$T/tokens"; }
 }
 
 @test "a volume that is there again has its copies again" {
+	local used
 	two_copies
 	umount "$T/vol"
 	umbra activate
+	used=$(umbra storage --json | jq '.areas[0].used')
 	end_umbrad
 	forget_devices
 	run -1 umbra check
 	[ "$(grep -c '^umbra: warning: .*is not there' <<<"$output")" -le 1 ]
-	is_lost "$T/vol"
+	agreed missing "volume missing"
 	volume_again vol /dev/ubdb
+	agreed inactive "not activated"
+	run -0 umbra storage --json
+	[ "$(jq '.areas[0].used' <<<"$output")" -le "$used" ]
 	umbra activate
-	eventually is_lost ""
+	are good
+	umbra storage --json | jq -e '.areas[0] | .state == "active" and .copies == 2 and (has("why") | not)'
 	mount /dev/mapper/vol "$T/vol"
 	umbra check
+}
+
+@test "somebody changed the diff area's file: one reason, also after it cannot be looked at any more" {
+	local why
+	two_copies
+	chattr -i "$T/vol/.umbra/diff-area"
+	cp "$T/vol/.umbra/diff-area" "$T/vol/.umbra/another"
+	mv "$T/vol/.umbra/another" "$T/vol/.umbra/diff-area"
+	eventually is_lost "$T/vol"
+	agreed lost "diff area unusable"
+	why=$(umbra list --json | jq -r '.sets[0].volumes[0].why')
+	[[ $why == *"not where it was"* ]]
+	umount "$T/vol"
+	umbra activate || true
+	umbra list --json | jq -e '.sets | all(.volumes[0].why | contains("not where it was"))'
+	umbra storage --json | jq -e '.areas[0].why | contains("not where it was")'
 }

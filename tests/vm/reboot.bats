@@ -51,7 +51,7 @@ clean_restart() {
 	umbra storage add --size 100M "$T/vol"
 	copies 3
 	restart
-	umbra storage --json | grep -q '"state": *"idle"'
+	umbra storage --json | grep -q '"state": *"inactive"'
 	umbra activate
 	[ "$(layer vol)" = in ]
 	mount /dev/mapper/vol "$T/vol"

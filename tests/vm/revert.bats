@@ -123,7 +123,12 @@ each_filesystem() {
 		UMBRA_TEST_FAULT=$point:kill run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
 		if [ "$point" != dm.superblock ] && [ "$point" != dm.reverted ]; then
 			run -1 umbra check
-			[[ $output == *"'$T/vol' is reverted only in part"*"--from $(token 1)"* ]]
+			[[ $output == *"'$T/vol' is reverted only in part"*"'umbra revert $T/vol --from $(token 1)'"* ]]
+			[ "$(grep -c 'only in part' <<<"$output")" = 1 ]
+			umbra storage --json | jq -e '.areas[0].state == "reverting"'
+			umbra list | grep "^$(token 1) .* filesystem .*$T/vol (reverting)  *half reverted"
+			umbra show "$(token 1)" | grep "'umbra revert $T/vol --from $(token 1)'"
+			umbra show --json "$(token 2)" | jq -e '.volumes[0].condition != "reverting"'
 			run -1 umbra delete --yes "$(token 1)"
 			[[ $output == *"is reverted to set $(token 1)"* ]]
 			case $point in

@@ -107,8 +107,10 @@ static int wake(struct umbra_protected *p, struct umbra_error *err)
 	if (r <= 0)
 		return r;
 	r = check_store(p, &why);
-	if (r == -EBADMSG)
+	if (r == -EBADMSG) {
+		umbra_wrap(&why, r, UMBRA_DM_AREA_DAMAGED);
 		return umbra_protected_lose(p, why.text, err);
+	}
 	return r < 0 ? umbra_wrap(err, r, "%s", why.text) : put_in(p, err);
 }
 
@@ -129,12 +131,15 @@ struct activation {
 static void tell_lost(const struct umbra_protected *p, const struct umbra_storage_watch *watch)
 {
 	const struct umbra_pool_copy *copy = p->pool->copies;
-	char why[UMBRA_ERROR_MAX];
+	struct umbra_dm_condition is;
 	uint32_t i;
 
-	for (i = 0; i < p->pool->n_copies; i++, copy++)
-		if (copy->state == UMBRA_POOL_LOST)
-			watch->lost(watch->arg, &copy->id, umbra_dm_lost_why(p, copy, why));
+	for (i = 0; i < p->pool->n_copies; i++, copy++) {
+		if (copy->state != UMBRA_POOL_LOST)
+			continue;
+		umbra_dm_condition_of_copy(p, copy, &is);
+		watch->lost(watch->arg, &copy->id, is.why);
+	}
 }
 
 static int is_missing(const struct umbra_dm_state *s, void *arg)

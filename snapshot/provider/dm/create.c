@@ -166,32 +166,12 @@ static int write_out(const struct umbra_member *m, struct umbra_error *err)
 		       : 0;
 }
 
-/* A copy of what is half one copy and half another would be of use to nobody. */
-static int refuse_reverting(const struct umbra_protected *p, const struct umbra_member *m,
-			    struct umbra_error *err)
-{
-	const struct umbra_pool_copy *to = umbra_pool_reverting(p->pool);
-
-	if (!to)
-		return 0;
-	if (to->state == UMBRA_POOL_LOST)
-		return umbra_fail(
-			err, UMBRA_E_BUSY, EBUSY,
-			"'%s' was reverted only in part to shadow copy '%s', which is lost: "
-			"restore the volume from elsewhere, and then delete that copy's set",
-			m->volume->mount, to->id.s);
-	return umbra_fail(
-		err, UMBRA_E_BUSY, EBUSY,
-		"'%s' was reverted only in part to shadow copy '%s': unmount it, and 'umbra "
-		"revert' goes on",
-		m->volume->mount, to->id.s);
-}
-
 /* All that needs the lock. */
 static int make_ready(struct work *w, struct umbra_member *m, struct umbra_error *err)
 {
 	dev_t snap;
-	int r = refuse_reverting(w->p, m, err);
+	/* A copy of what is half one copy and half another would be of use to nobody. */
+	int r = umbra_dm_refuse_reverting(w->p, err);
 
 	w->area = w->p->kernel.area;
 	if (r == 0)
@@ -310,12 +290,12 @@ static int check_kept(const struct umbra_protected *p, const struct work *w,
 		      struct umbra_error *err)
 {
 	const struct umbra_pool_copy *copy = &p->pool->copies[umbra_pool_find(p->pool, &w->id)];
-	char why[UMBRA_ERROR_MAX];
+	struct umbra_dm_condition is;
 
 	if (copy->state == UMBRA_POOL_KEPT)
 		return 0;
-	return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "it was lost while it was made: %s",
-			  umbra_dm_lost_why(p, copy, why));
+	umbra_dm_condition_of_copy(p, copy, &is);
+	return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "it was lost while it was made: %s", is.why);
 }
 
 int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)

@@ -11,6 +11,14 @@
 
 /* --- the reason --- */
 
+void umbra_dm_reason(char out[UMBRA_ERROR_MAX], const char *term, const char *why)
+{
+	struct umbra_error text;
+
+	umbra_fail(&text, UMBRA_E_DAMAGED, 0, "%s: %s", term, why);
+	snprintf(out, UMBRA_ERROR_MAX, "%s", text.text);
+}
+
 static int note_one(struct umbra_protected *p, const struct umbra_pool_copy *copy, const char *why)
 {
 	_cleanup_json_ json_t *doc = NULL;
@@ -35,8 +43,8 @@ void umbra_dm_lost_note(struct umbra_protected *p, const char *why)
 	umbra_area_flush(p->area, NULL);
 }
 
-const char *umbra_dm_lost_why(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
-			      char out[UMBRA_ERROR_MAX])
+static const char *lost_why(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			    char out[UMBRA_ERROR_MAX])
 {
 	_cleanup_json_ json_t *doc = NULL;
 	const char *why = NULL;
@@ -47,45 +55,143 @@ const char *umbra_dm_lost_why(const struct umbra_protected *p, const struct umbr
 		why = umbra_doc_string(doc, MEMBER);
 	snprintf(out, UMBRA_ERROR_MAX, "%s",
 		 why && *why ? why
-			     : "its volume was, or may have been, written without umbra's layer, "
-			       "or its diff area was full, or failed");
+			     : "not collected: the volume was, or may have been, written without "
+			       "umbra's layer, or its diff area was full, or failed");
 	return out;
+}
+
+int umbra_dm_refuse_lost(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			 struct umbra_error *err)
+{
+	char why[UMBRA_ERROR_MAX];
+
+	if (copy->state != UMBRA_POOL_LOST)
+		return 0;
+	return umbra_fail(err, UMBRA_E_DAMAGED, EIO,
+			  "it is lost (%s): 'umbra delete' removes its set",
+			  lost_why(p, copy, why));
+}
+
+/* --- what can be read --- */
+
+/* The name of the set that a copy is of. Returns out. */
+static const char *set_of(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			  char out[UMBRA_TOKEN_LEN + 1])
+{
+	_cleanup_json_ json_t *doc = NULL;
+	const char *token = NULL;
+
+	if (umbra_dm_record_read(p, copy, &doc, NULL) == 0)
+		token = umbra_doc_string(json_object_get(doc, "set"), "timestamp");
+	snprintf(out, UMBRA_TOKEN_LEN + 1, "%s", token ? token : "SET");
+	return out;
+}
+
+int umbra_dm_refuse_reverting(const struct umbra_protected *p, struct umbra_error *err)
+{
+	const struct umbra_pool_copy *to = umbra_pool_reverting(p->pool);
+	char set[UMBRA_TOKEN_LEN + 1];
+
+	if (!to)
+		return 0;
+	if (to->state == UMBRA_POOL_LOST)
+		return umbra_fail(
+			err, UMBRA_E_BUSY, EBUSY,
+			"'%s' was reverted only in part to its copy in set %s, which is "
+			"lost: restore the volume from elsewhere, and then delete that set",
+			p->path, set_of(p, to, set));
+	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+			  "'%s' is reverted only in part, and not to be used: unmount it, if it is "
+			  "mounted, and 'umbra revert %s --from %s' goes on with it",
+			  p->path, p->path, set_of(p, to, set));
+}
+
+static void set_condition(struct umbra_dm_condition *out, enum umbra_condition kind,
+			  const char *term, const char *why)
+{
+	out->kind = kind;
+	umbra_dm_reason(out->why, term, why);
+}
+
+void umbra_dm_condition_of_area(const struct umbra_protected *p, struct umbra_dm_condition *out)
+{
+	struct umbra_error err = {0};
+
+	*out = (struct umbra_dm_condition){.kind = UMBRA_CONDITION_GOOD};
+	if (umbra_dm_refuse_reverting(p, &err) < 0)
+		set_condition(out, UMBRA_CONDITION_REVERTING, "half reverted", err.text);
+	else if (umbra_protected_awake(p, &err) < 0)
+		set_condition(out, UMBRA_CONDITION_INACTIVE, "not activated", err.text);
+}
+
+void umbra_dm_condition_of_copy(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+				struct umbra_dm_condition *out)
+{
+	struct umbra_error err = {0};
+
+	*out = (struct umbra_dm_condition){.kind = UMBRA_CONDITION_GOOD};
+	if (copy->state == UMBRA_POOL_LOST) {
+		out->kind = UMBRA_CONDITION_LOST;
+		lost_why(p, copy, out->why);
+	} else if (copy->reverting) {
+		umbra_dm_condition_of_area(p, out);
+	} else if (umbra_protected_awake(p, &err) < 0) {
+		set_condition(out, UMBRA_CONDITION_INACTIVE, "not activated", err.text);
+	}
+}
+
+static void add_advice(const char *area, char why[UMBRA_ERROR_MAX])
+{
+	size_t len = strlen(why);
+
+	snprintf(why + len, UMBRA_ERROR_MAX - len,
+		 " ('umbra storage remove --force %s' gives it up)", area);
+}
+
+int umbra_dm_condition_of_closed(int state_fd, const char *area, int r,
+				 const struct umbra_error *cause, struct umbra_dm_condition *out)
+{
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+
+	if (r == -ENODEV) {
+		set_condition(out, UMBRA_CONDITION_MISSING, "volume missing", cause->text);
+		return 0;
+	}
+	if (umbra_dm_state_read(state_fd, area, &s, NULL) < 0 || !s.lost) {
+		if (!umbra_protected_out_of_reach(r))
+			return r;
+		set_condition(out, UMBRA_CONDITION_LOST, UMBRA_DM_AREA_UNUSABLE, cause->text);
+	} else {
+		out->kind = UMBRA_CONDITION_LOST;
+		snprintf(out->why, sizeof(out->why), "%s", s.lost);
+	}
+	add_advice(area, out->why);
+	return 0;
 }
 
 /* --- what became of copies --- */
 
-static int set_fate(struct umbra_fate *fate, enum umbra_fate_kind kind, const char *why)
+static int set_fate(struct umbra_fate *fate, enum umbra_fate_kind kind,
+		    const struct umbra_dm_condition *is)
 {
 	fate->kind = kind;
-	fate->why = why ? strdup(why) : NULL;
-	return why && !fate->why ? -ENOMEM : 0;
+	fate->condition = is->kind;
+	fate->why = is->kind == UMBRA_CONDITION_GOOD ? NULL : strdup(is->why);
+	return is->kind == UMBRA_CONDITION_GOOD || fate->why ? 0 : -ENOMEM;
 }
 
 static int judge_copy(const struct umbra_protected *p, struct umbra_fate *fate)
 {
 	uint32_t i = umbra_pool_find(p->pool, &fate->shadow->id);
-	enum umbra_pool_state state =
-		i < p->pool->n_copies ? p->pool->copies[i].state : UMBRA_POOL_HIDDEN;
-	char why[UMBRA_ERROR_MAX];
+	struct umbra_dm_condition is;
 
-	if (state == UMBRA_POOL_LOST)
-		return set_fate(fate, UMBRA_FATE_LOST,
-				umbra_dm_lost_why(p, &p->pool->copies[i], why));
-	if (state == UMBRA_POOL_HIDDEN)
-		return set_fate(fate, UMBRA_FATE_GONE,
-				"it was given up because its diff area was full");
-	return set_fate(fate, UMBRA_FATE_KEPT, NULL);
-}
-
-/* Has somebody found out who could not write it to the area? Then why is what he found. */
-static bool known_lost(int state_fd, const char *area, struct umbra_error *why)
-{
-	_cleanup_dm_state_ struct umbra_dm_state s = {0};
-
-	if (umbra_dm_state_read(state_fd, area, &s, NULL) < 0 || !s.lost)
-		return false;
-	snprintf(why->text, sizeof(why->text), "%s", s.lost);
-	return true;
+	if (i == p->pool->n_copies || p->pool->copies[i].state == UMBRA_POOL_HIDDEN) {
+		set_condition(&is, UMBRA_CONDITION_LOST, "given up",
+			      "its diff area was full, and it was the oldest in it");
+		return set_fate(fate, UMBRA_FATE_GONE, &is);
+	}
+	umbra_dm_condition_of_copy(p, &p->pool->copies[i], &is);
+	return set_fate(fate, UMBRA_FATE_KEPT, &is);
 }
 
 /* n copies of one area. */
@@ -93,22 +199,26 @@ static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, 
 		      struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
+	enum umbra_fate_kind kind = UMBRA_FATE_KEPT; /* where it cannot be opened */
+	struct umbra_dm_condition is = {0};
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
-	enum umbra_fate_kind kind = UMBRA_FATE_LOST; /* where it cannot be opened */
 	struct umbra_error why = {0};
-	int r = umbra_dm_state_read(state_fd, area, &s, &why);
+	bool removed;
 	size_t i;
+	int r = umbra_dm_state_read(state_fd, area, &s, &why);
 
-	if (r == 0) {
+	removed = r == -ENOENT;
+	if (r == 0)
 		r = umbra_protected_open_area(state_fd, area, UMBRA_PROTECTED_WAIT_MS, &p, &why);
-	} else if (r == -ENOENT) {
+	if (removed) {
 		kind = UMBRA_FATE_GONE;
-		umbra_fail(&why, UMBRA_E_NOT_FOUND, ENOENT, "its diff area was removed");
-	}
-	if (r < 0 && !known_lost(state_fd, area, &why) && !umbra_protected_out_of_reach(r))
+		set_condition(&is, UMBRA_CONDITION_LOST, UMBRA_DM_AREA_REMOVED,
+			      "'umbra storage remove' gave it up, with the copies in it");
+	} else if (r < 0 && umbra_dm_condition_of_closed(state_fd, area, r, &why, &is) < 0) {
 		return umbra_fail(err, why.code, r, "%s", why.text);
+	}
 	for (i = 0; i < n; i++)
-		if ((p ? judge_copy(p, &fates[i]) : set_fate(&fates[i], kind, why.text)) < 0)
+		if ((p ? judge_copy(p, &fates[i]) : set_fate(&fates[i], kind, &is)) < 0)
 			return umbra_oom(err);
 	return 0;
 }

@@ -32,7 +32,7 @@ static int keep_one(struct umbra_protected *p, void *arg, struct umbra_error *er
 	if (r == 0 && volume.open_count > 0)
 		r = open_store(p, &why);
 	if (r < 0)
-		umbra_log_error("keeping the layer of '%s': %s", p->pool->volume, why.text);
+		umbra_log_error("keeping the layer of '%s': %s", p->path, why.text);
 	return 0;
 }
 

@@ -331,7 +331,7 @@ static int compact(struct umbra_protected *p, struct known *k, const struct umbr
 	r = umbra_compact_run(p, low, &why);
 	if (r < 0 && p->pool) {
 		/* Of less weight than writers, who need us. */
-		umbra_log_error("compacting the diff area of '%s': %s", p->pool->volume, why.text);
+		umbra_log_error("compacting the diff area of '%s': %s", p->path, why.text);
 		r = 0;
 		k->compacted = sign;
 		k->compacting = false;

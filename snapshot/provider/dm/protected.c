@@ -75,7 +75,7 @@ static int mark(const struct umbra_protected *p, const char *kind, const char *d
 		return mark;
 	if (flock(mark, LOCK_EX | LOCK_NB) < 0)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY, "another umbra %s '%s' at this time",
-				  doing, p->pool ? p->pool->volume : p->kernel.area.s);
+				  doing, p->path);
 	*fd = TAKE_FD(mark);
 	return 0;
 }
@@ -148,7 +148,8 @@ int umbra_protected_find(const struct umbra_dm_state *s, dev_t *out, struct umbr
 	return umbra_fail(
 		err, UMBRA_E_NOT_FOUND, ENODEV,
 		"the volume '%s' of diff area %s is not there: activate it first (if it is "
-		"gone for good, 'umbra storage remove --force %s' gives up its copies)",
+		"gone for good, 'umbra storage remove --force %s' gives up its copies, and what "
+		"the kernel still has of it)",
 		s->name, s->area.s, s->area.s);
 }
 
@@ -159,6 +160,7 @@ struct umbra_protected *umbra_protected_close(struct umbra_protected *p)
 		umbra_pool_free(p->pool);
 		umbra_close(p->lock_fd);
 		umbra_close(p->run_dir);
+		free(p->path);
 		free(p);
 	}
 	return NULL;
@@ -242,7 +244,7 @@ int umbra_protected_awake(const struct umbra_protected *p, struct umbra_error *e
 		"the shadow copies of '%s' are not activated since the machine was "
 		"started: unmount it, if it is mounted, and run 'umbra activate' before it "
 		"is written",
-		p->pool->volume);
+		p->path);
 }
 
 int umbra_protected_enter(struct umbra_protected *p, struct umbra_error *err)
@@ -255,7 +257,7 @@ int umbra_protected_enter(struct umbra_protected *p, struct umbra_error *err)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 				  "'%s' was written without umbra's layer, so it has to be mounted "
 				  "where its diff area '%s' can be looked at",
-				  p->pool->volume, umbra_area_place(p->area));
+				  p->path, umbra_area_place(p->area));
 	r = umbra_layer_in(&p->layer, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.slid-in", err);
@@ -340,8 +342,10 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 		      struct umbra_area **area, struct umbra_error *err)
 {
 	dev_t real;
-	int r = umbra_protected_find(s, &p->layer.origin, err);
+	int r;
 
+	p->path = strdup(s->path);
+	r = p->path ? umbra_protected_find(s, &p->layer.origin, err) : umbra_oom(err);
 	if (r == 0)
 		r = volume_sectors(p->layer.origin, &p->kernel.sectors, err);
 	if (r < 0)
@@ -401,7 +405,7 @@ static void give_up(struct umbra_protected *p, int state_fd, struct umbra_dm_sta
 	if (gone && umbra_kernel_stop(&p->kernel, &why) < 0)
 		umbra_log_error("%s", why.text);
 	free(s->lost);
-	s->lost = strdup(cause->text);
+	s->lost = umbra_asprintf("%s: %s", UMBRA_DM_AREA_UNUSABLE, cause->text);
 	if (!s->lost)
 		return; /* and tried again */
 	if (umbra_dm_state_write(state_fd, s, &why) < 0 || clear_devices(p, &why) < 0)
@@ -443,7 +447,7 @@ static int check_filesystem(struct umbra_protected *p, struct umbra_error *err)
 		err, UMBRA_E_DAMAGED, EBADMSG,
 		"another filesystem was made on '%s' (mkfs, wipefs, dd), or its UUID "
 		"was changed while it was not mounted, and the diff area was in the old one",
-		p->pool->volume);
+		p->path);
 }
 
 static int open_pool(struct umbra_protected *p, int state_fd, struct umbra_dm_state *s,
@@ -597,7 +601,7 @@ static int each_one(const struct umbra_dm_state *s, void *arg)
 
 	if (umbra_protected_open_area(each->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
 				      &why) < 0) {
-		umbra_log_once("%s", why.text);
+		umbra_log_debug("%s", why.text); /* who asks for the areas is told */
 		return 0;
 	}
 	return each->fn(p, each->arg, each->err);

@@ -23,6 +23,7 @@
 #include "snapshot/volume.h"
 
 struct umbra_protected {
+	char *path; /* where the volume was mounted when the area was made, for people */
 	struct umbra_area *area;
 	struct umbra_pool *pool; /* as it is on disk */
 	struct umbra_layer layer;
@@ -38,6 +39,9 @@ struct umbra_protected {
 	int run_dir;               /* /run/umbra/dm */
 	int lock_fd;
 };
+
+/* The term that a reason begins with why copies are lost (set.h). */
+#define UMBRA_DM_AREA_UNUSABLE "diff area unusable"
 
 /* How long to wait for whoever has the lock. */
 #define UMBRA_PROTECTED_WAIT_MS 20000
@@ -77,7 +81,7 @@ int umbra_protected_abandon(int state_fd, dev_t origin, struct umbra_error *err)
 int umbra_protected_open_new(const struct umbra_dm_state *s, struct umbra_area **area,
 			     struct umbra_protected **out, struct umbra_error *err);
 
-/* Each protected volume of this state directory; one that cannot be opened is logged. */
+/* Each protected volume of this state directory; one that cannot be opened is left out. */
 int umbra_protected_each(int state_fd,
 			 int (*fn)(struct umbra_protected *p, void *arg, struct umbra_error *err),
 			 void *arg, struct umbra_error *err);

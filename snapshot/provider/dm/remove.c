@@ -43,10 +43,17 @@ static int search_one(const struct umbra_dm_state *s, void *arg)
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	struct search *search = arg;
 
-	search->r = umbra_protected_open_area(search->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS,
-					      &p, search->err);
-	if (search->r < 0)
-		return 1;
+	int r = umbra_protected_open_area(search->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
+					  search->err);
+
+	/* Nothing in one that is damaged can be read, nor has to be removed. */
+	if (r == -EBADMSG || r == -EUCLEAN || r == -ENOENT)
+		return 0;
+	/* It may be in another one. */
+	if (r < 0)
+		search->r = r;
+	if (!p)
+		return r == -ENODEV ? 0 : 1;
 	if (umbra_pool_find(p->pool, search->id) < p->pool->n_copies)
 		search->found = TAKE_PTR(p);
 	return search->found != NULL;
@@ -62,7 +69,7 @@ int umbra_dm_find(int state_fd, const struct umbra_shadow *shadow, struct umbra_
 	if (area)
 		return umbra_protected_open_area(state_fd, area, UMBRA_PROTECTED_WAIT_MS, out, err);
 	r = umbra_dm_state_each(state_fd, search_one, &search, err);
-	if (r < 0 || search.r < 0)
+	if (r < 0 || (search.r < 0 && !search.found))
 		return r < 0 ? r : search.r;
 	if (!search.found)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,

@@ -498,33 +498,10 @@ static int under_way(int state_fd, const struct umbra_shadow *shadow, struct umb
 	return to && to->state != UMBRA_POOL_LOST && strcmp(to->id.s, shadow->id.s) == 0;
 }
 
-struct look {
-	int (*fn)(void *arg, const struct umbra_id *shadow, bool lost);
-	void *arg;
-};
-
-static int look_one(struct umbra_protected *p, void *arg, struct umbra_error *err)
-{
-	const struct umbra_pool_copy *copy = umbra_pool_reverting(p->pool);
-	const struct look *look = arg;
-
-	(void)err;
-	return copy ? look->fn(look->arg, &copy->id, copy->state == UMBRA_POOL_LOST) : 0;
-}
-
-static int unfinished(int state_fd, int (*fn)(void *arg, const struct umbra_id *shadow, bool lost),
-		      void *arg, struct umbra_error *err)
-{
-	struct look look = {fn, arg};
-
-	return umbra_protected_each(state_fd, look_one, &look, err);
-}
-
 const struct umbra_revert_ops umbra_dm_revert_ops = {
 	.on_device = on_device,
 	.begin = begin,
 	.run = run,
 	.end = end,
 	.under_way = under_way,
-	.unfinished = unfinished,
 };

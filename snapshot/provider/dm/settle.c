@@ -34,7 +34,7 @@ int umbra_protected_lose(struct umbra_protected *p, const char *why, struct umbr
 		return r;
 	umbra_dm_lost_note(p, why);
 	if (!p->adrift) /* else it is found again the next time */
-		umbra_log_error("the shadow copies of '%s' are lost: %s", p->pool->volume, why);
+		umbra_log_error("the shadow copies of '%s' are lost: %s", p->path, why);
 	return 0;
 }
 
@@ -106,7 +106,8 @@ static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *
 		/* It has nothing to say any more, so nor have the copies that read it. */
 		uint32_t owner = umbra_pool_owner(next, umbra_pool_find_store(next, number));
 
-		snprintf(why, sizeof(why), "%s", err ? err->text : "its diff area is damaged");
+		umbra_dm_reason(why, UMBRA_DM_AREA_DAMAGED,
+				err ? err->text : "a list of exceptions is wrong");
 		umbra_log_error("%s: the copies that need it are lost", why);
 		r = umbra_pool_lose(next, &next->copies[owner].id, err);
 	} else if (r == 0) {
@@ -202,8 +203,8 @@ static int judge_without(struct umbra_protected *p, struct umbra_error *err)
 	p->adrift = !p->in && !umbra_area_certain(p->area);
 	return umbra_protected_lose(
 		p,
-		"the volume was, or may have been, written without umbra's layer (mounted before "
-		"'umbra activate' or by another system, or its table was replaced)",
+		"written without umbra's layer: the volume was mounted before 'umbra activate', or "
+		"by another system, or its table was replaced, or that cannot be ruled out",
 		err);
 }
 
@@ -220,7 +221,11 @@ static int judge(struct umbra_protected *p, struct umbra_error *err)
 	if (r < 0)
 		return r;
 	if (state == UMBRA_STORE_INVALID)
-		return umbra_protected_lose(p, "the diff area was full, or failed", err);
+		return umbra_protected_lose(
+			p,
+			"diff area full or failed: what is replaced on the volume could "
+			"not be kept there",
+			err);
 	if (state == UMBRA_STORE_LIVE)
 		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
 	r = never_resumed(p, err);

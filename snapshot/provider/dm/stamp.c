@@ -41,7 +41,7 @@ static int stamp_of(const struct umbra_protected *p, int fd, bool used, char out
 		    struct umbra_error *err)
 {
 	_cleanup_free_ void *bounce = NULL;
-	struct reader reader = {.fd = fd, .name = p->pool->volume};
+	struct reader reader = {.fd = fd, .name = p->path};
 
 	if (posix_memalign(&bounce, BLOCK, PIECE) != 0)
 		return umbra_oom(err);
@@ -66,7 +66,7 @@ static int open_count(const struct umbra_protected *p, struct umbra_error *err)
 
 	if (r == UMBRA_DM_NONE)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "the volume '%s' is gone",
-				  p->pool->volume);
+				  p->path);
 	return r < 0 ? r : info.open_count;
 }
 
@@ -78,7 +78,7 @@ int umbra_stamp_claim(const struct umbra_protected *p, struct umbra_error *err)
 		       ? umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 				    "'%s' is in use without umbra's layer: unmount it, and run "
 				    "'umbra activate' before it is mounted",
-				    p->pool->volume)
+				    p->path)
 		       : fd;
 }
 

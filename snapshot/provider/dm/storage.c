@@ -117,58 +117,64 @@ static uint64_t used_segments(const struct umbra_protected *p)
 	return umbra_gauge_in_use(p, &gauge);
 }
 
-/* What there is to be said of an area that works, or "". */
-static const char *remark(const struct umbra_protected *p, char out[UMBRA_ERROR_MAX])
+static json_t *fill_report(json_t *doc, const char *path, const char *place, const char *why)
+{
+	if (!doc || umbra_doc_set_path(doc, "volume", path) < 0 ||
+	    umbra_doc_set_path(doc, "place", place) < 0 ||
+	    (*why && json_object_update_new(doc, json_pack("{s:s}", "why", why)) < 0)) {
+		json_decref(doc);
+		return NULL;
+	}
+	return doc;
+}
+
+/* What there is to be said of an area that works, if anything. */
+static void remark(const struct umbra_protected *p, struct umbra_dm_condition *is)
 {
 	uint32_t lost = count(p->pool, UMBRA_POOL_LOST);
-	char why[UMBRA_ERROR_MAX];
-	struct umbra_error err = {0};
 
-	*out = '\0';
-	if (umbra_protected_awake(p, &err) < 0)
-		snprintf(out, UMBRA_ERROR_MAX, "%s", err.text);
-	else if (lost > 0)
-		snprintf(out, UMBRA_ERROR_MAX, "%s lost: %s",
-			 UMBRA_COUNT(lost, "copy is", "copies are"),
-			 umbra_dm_lost_why(p, &p->pool->copies[lost - 1], why));
-	return out;
+	umbra_dm_condition_of_area(p, is);
+	if (is->kind == UMBRA_CONDITION_GOOD && lost > 0)
+		umbra_dm_condition_of_copy(p, &p->pool->copies[lost - 1], is);
+}
+
+static const char *state_name(const struct umbra_protected *p, const struct umbra_dm_condition *is)
+{
+	if (is->kind != UMBRA_CONDITION_GOOD && is->kind != UMBRA_CONDITION_LOST)
+		return umbra_condition_name(is->kind);
+	return p->in ? "active" : "idle";
 }
 
 static json_t *report(const struct umbra_protected *p, const char *path)
 {
 	const struct umbra_pool_geometry *g = &p->pool->geometry;
 	json_int_t segment = (json_int_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
-	json_int_t used = (json_int_t)used_segments(p);
-	uint32_t copies = visible(p->pool);
-	uint32_t lost = count(p->pool, UMBRA_POOL_LOST);
-	char why[UMBRA_ERROR_MAX];
+	struct umbra_dm_condition is;
 	json_t *doc;
 
+	remark(p, &is);
 	doc = json_pack("{s:s,s:I,s:I,s:i,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
-			segment * g->segments, "used", segment * used, "copies", (int)copies,
-			"lost", (int)lost, "state", p->in && !p->asleep ? "active" : "idle");
-	if (!doc || umbra_doc_set_path(doc, "volume", path) < 0 ||
-	    umbra_doc_set_path(doc, "place", umbra_area_place(p->area)) < 0 ||
-	    (*remark(p, why) && json_object_update_new(doc, json_pack("{s:s}", "why", why)) < 0)) {
-		json_decref(doc);
-		return NULL;
-	}
-	return doc;
+			segment * g->segments, "used", segment * (json_int_t)used_segments(p),
+			"copies", (int)visible(p->pool), "lost",
+			(int)count(p->pool, UMBRA_POOL_LOST), "state", state_name(p, &is));
+	return fill_report(doc, path, umbra_area_place(p->area), is.why);
 }
 
 /* One that cannot be opened is shown too, with the reason. */
-static json_t *report_failed(const struct umbra_dm_state *s, const struct umbra_error *why)
+static json_t *report_failed(int state_fd, const struct umbra_dm_state *s, int r,
+			     const struct umbra_error *why)
 {
-	json_t *doc = json_pack("{s:s,s:i,s:i,s:i,s:i,s:s,s:s}", "kind", "?", "size", 0, "used", 0,
-				"copies", 0, "lost", 0, "state",
-				why->errnum == ENODEV ? "missing" : "lost", "why", why->text);
+	const char *state = "unknown";
+	struct umbra_dm_condition is;
+	json_t *doc;
 
-	if (!doc || umbra_doc_set_path(doc, "volume", s->path) < 0 ||
-	    umbra_doc_set_path(doc, "place", s->area.s) < 0) {
-		json_decref(doc);
-		return NULL;
-	}
-	return doc;
+	if (umbra_dm_condition_of_closed(state_fd, s->area.s, r, why, &is) == 0)
+		state = umbra_condition_name(is.kind);
+	else
+		umbra_dm_reason(is.why, "cannot be told now", why->text);
+	doc = json_pack("{s:s,s:i,s:i,s:i,s:i,s:s}", "kind", "?", "size", 0, "used", 0, "copies", 0,
+			"lost", 0, "state", state);
+	return fill_report(doc, s->path, s->area.s, is.why);
 }
 
 struct listing {
@@ -182,12 +188,10 @@ static int list_one(const struct umbra_dm_state *s, void *arg)
 	const struct listing *listing = arg;
 	struct umbra_error why = {0};
 	json_t *doc;
+	int r = umbra_protected_open_area(listing->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
+					  &why);
 
-	if (umbra_protected_open_area(listing->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
-				      &why) < 0)
-		doc = report_failed(s, &why);
-	else
-		doc = report(p, s->path);
+	doc = r < 0 ? report_failed(listing->state_fd, s, r, &why) : report(p, s->path);
 	return json_array_append_new(listing->out, doc) < 0 ? -ENOMEM : 0;
 }
 

@@ -136,15 +136,14 @@ static int find_copy(const struct umbra_protected *p, const struct umbra_id *id,
 		     struct umbra_error *err)
 {
 	uint32_t i = umbra_pool_find(p->pool, id);
-	char why[UMBRA_ERROR_MAX];
+	int r;
 
 	if (i == p->pool->n_copies)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "shadow copy '%s' is not in the diff area any more", id->s);
-	if (p->pool->copies[i].state == UMBRA_POOL_LOST)
-		return umbra_fail(err, UMBRA_E_DAMAGED, EIO,
-				  "it is lost (%s): 'umbra delete' removes its set",
-				  umbra_dm_lost_why(p, &p->pool->copies[i], why));
+	r = umbra_dm_refuse_lost(p, &p->pool->copies[i], err);
+	if (r < 0)
+		return r;
 	if (p->pool->copies[i].state != UMBRA_POOL_KEPT)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "shadow copy '%s' was deleted, or never finished", id->s);

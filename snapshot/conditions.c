@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "snapshot/losses.h"
+#include "snapshot/conditions.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -8,59 +8,82 @@
 #include "common/util.h"
 #include "snapshot/provider.h"
 
+#define NOTE_MAX (UMBRA_ERROR_MAX + 16)
+
 /* --- what was noted --- */
+
+/* "CONDITION\nWHY" */
+static int parse_note(const char *text, struct umbra_shadow *shadow)
+{
+	const char *end = strchr(text, '\n');
+	_cleanup_free_ char *name = strndup(text, end ? (size_t)(end - text) : strlen(text));
+	enum umbra_condition condition;
+
+	if (!name)
+		return -ENOMEM;
+	if (!end || umbra_condition_parse(name, &condition) < 0)
+		return -EBADMSG;
+	free(shadow->why);
+	shadow->why = strdup(end + 1);
+	shadow->condition = condition;
+	return shadow->why ? 0 : -ENOMEM;
+}
 
 static int read_note(int dir, struct umbra_shadow *shadow)
 {
-	char *text = NULL;
-	int r = umbra_read_file(dir, shadow->id.s, UMBRA_ERROR_MAX, &text, NULL);
+	_cleanup_free_ char *text = NULL;
+	int r = umbra_read_file(dir, shadow->id.s, NOTE_MAX, &text, NULL);
 
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
-		return r;
-	free(shadow->lost);
-	shadow->lost = text;
-	return 0;
+	if (r == 0)
+		r = parse_note(text, shadow);
+	return r == -ENOENT || r == -EBADMSG ? 0 : r;
 }
 
-/* 0: nothing is lost. */
+static void forget_note(struct umbra_shadow *shadow)
+{
+	shadow->condition = UMBRA_CONDITION_GOOD;
+	free(TAKE_PTR(shadow->why));
+}
+
+/* 0: there are none. */
 static int open_notes(int state_fd, int *fd)
 {
 	*fd = state_fd < 0 ? -1
-			   : openat(state_fd, UMBRA_LOSSES_NAME,
+			   : openat(state_fd, UMBRA_CONDITIONS_NAME,
 				    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (*fd >= 0)
 		return 1;
 	return state_fd < 0 || errno == ENOENT ? 0 : -errno;
 }
 
-int umbra_losses_show(int state_fd, struct umbra_set *const *sets, size_t n,
-		      struct umbra_error *err)
+int umbra_conditions_show(int state_fd, struct umbra_set *const *sets, size_t n,
+			  struct umbra_error *err)
 {
 	_cleanup_close_ int dir = -1;
 	int r = open_notes(state_fd, &dir);
 	size_t i, k;
 
-	for (i = 0; r > 0 && i < n; i++)
-		for (k = 0; r >= 0 && k < sets[i]->n_shadows; k++)
-			if (read_note(dir, sets[i]->shadows[k]) < 0)
+	for (i = 0; i < n; i++)
+		for (k = 0; r >= 0 && k < sets[i]->n_shadows; k++) {
+			forget_note(sets[i]->shadows[k]);
+			if (r > 0 && read_note(dir, sets[i]->shadows[k]) < 0)
 				r = -EIO;
+		}
 	return r < 0 ? umbra_fail_errno(err, r,
-					"cannot read what is noted of lost shadow copies in "
-					"the state directory's '" UMBRA_LOSSES_NAME "'")
+					"cannot read what is noted of shadow copies in the state "
+					"directory's '" UMBRA_CONDITIONS_NAME "'")
 		     : 0;
 }
 
-void umbra_losses_drop(int state_fd, const char *shadow_id)
+void umbra_conditions_drop(int state_fd, const char *shadow_id)
 {
 	_cleanup_free_ char *path = NULL;
 
 	if (!umbra_id_valid(shadow_id))
 		return;
-	path = umbra_asprintf(UMBRA_LOSSES_NAME "/%s", shadow_id);
+	path = umbra_asprintf(UMBRA_CONDITIONS_NAME "/%s", shadow_id);
 	if (path && unlinkat(state_fd, path, 0) == 0)
-		unlinkat(state_fd, UMBRA_LOSSES_NAME, AT_REMOVEDIR); /* with the last one */
+		unlinkat(state_fd, UMBRA_CONDITIONS_NAME, AT_REMOVEDIR); /* with the last one */
 }
 
 /* --- asking --- */
@@ -68,7 +91,8 @@ void umbra_losses_drop(int state_fd, const char *shadow_id)
 struct asking {
 	int state_fd;
 	struct umbra_set_list sets; /* all, of any state, with what was noted */
-	struct umbra_fate *fates;   /* of the copies of sets that are CREATED and can be lost */
+	struct umbra_fate
+		*fates; /* of the copies of sets that are CREATED, whose provider can be asked */
 	size_t n;
 	bool changed;
 };
@@ -78,6 +102,17 @@ static const struct umbra_storage_ops *keeper_of(const struct umbra_shadow *shad
 	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
 
 	return p && p->storage && p->storage->fates ? p->storage : NULL;
+}
+
+bool umbra_conditions_can_ask(struct umbra_set *const *sets, size_t n)
+{
+	size_t i, k;
+
+	for (i = 0; geteuid() == 0 && i < n; i++)
+		for (k = 0; k < sets[i]->n_shadows; k++)
+			if (keeper_of(sets[i]->shadows[k]))
+				return true;
+	return false;
 }
 
 static int by_volume(const void *a, const void *b)
@@ -132,21 +167,25 @@ static int ask(struct asking *a, struct umbra_error *err)
 static int write_down(struct asking *a, const struct umbra_fate *fate, struct umbra_error *err)
 {
 	const struct umbra_shadow *shadow = fate->shadow;
+	_cleanup_free_ char *note = NULL;
 	int r;
 
 	if (fate->kind == UMBRA_FATE_UNKNOWN)
 		return 0;
-	if (fate->kind == UMBRA_FATE_KEPT) {
-		a->changed |= shadow->lost != NULL;
-		umbra_losses_drop(a->state_fd, shadow->id.s);
+	if (fate->condition == UMBRA_CONDITION_GOOD) {
+		a->changed |= shadow->condition != UMBRA_CONDITION_GOOD;
+		umbra_conditions_drop(a->state_fd, shadow->id.s);
 		return 0;
 	}
-	if (shadow->lost && strcmp(shadow->lost, fate->why) == 0)
+	if (shadow->condition == fate->condition && strcmp(shadow->why, fate->why) == 0)
 		return 0;
-	r = umbra_put_file(a->state_fd, UMBRA_LOSSES_NAME, shadow->id.s, fate->why);
+	note = umbra_asprintf("%s\n%s", umbra_condition_name(fate->condition), fate->why);
+	if (!note)
+		return umbra_oom(err);
+	r = umbra_put_file(a->state_fd, UMBRA_CONDITIONS_NAME, shadow->id.s, note);
 	if (r < 0)
-		return umbra_fail_errno(err, r, "cannot note that shadow copy '%s' is lost",
-					shadow->id.s);
+		return umbra_fail_errno(err, r, "cannot note that shadow copy '%s' is %s",
+					shadow->id.s, umbra_condition_name(fate->condition));
 	a->changed = true;
 	return 0;
 }
@@ -194,7 +233,7 @@ static void drop_unknown(const struct asking *a)
 			for (k = 0; !known && k < a->sets.sets[i]->n_shadows; k++)
 				known = strcmp(a->sets.sets[i]->shadows[k]->id.s, de->d_name) == 0;
 		if (!known)
-			umbra_losses_drop(a->state_fd, de->d_name);
+			umbra_conditions_drop(a->state_fd, de->d_name);
 	}
 }
 
@@ -212,7 +251,8 @@ static int judge(struct asking *a, json_t *gone, struct umbra_error *err)
 	return r;
 }
 
-int umbra_losses_ask(struct umbra_engine *e, bool *changed, json_t *gone, struct umbra_error *err)
+int umbra_conditions_ask(struct umbra_engine *e, bool *changed, json_t *gone,
+			 struct umbra_error *err)
 {
 	struct asking a = {.state_fd = umbra_engine_state_fd(e)};
 	struct umbra_error why = {0};
@@ -224,7 +264,7 @@ int umbra_losses_ask(struct umbra_engine *e, bool *changed, json_t *gone, struct
 	if (r < 0)
 		return r;
 	drop_unknown(&a);
-	r = umbra_losses_show(a.state_fd, a.sets.sets, a.sets.n, err);
+	r = umbra_conditions_show(a.state_fd, a.sets.sets, a.sets.n, err);
 	if (r == 0)
 		r = collect(&a, err);
 	told = r < 0 ? r : ask(&a, &why);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/areas.h"
+
+#include <stdio.h>
+
+#include "cli/output.h"
+#include "common/text.h"
+#include "snapshot/set.h"
+
+static void add_row(struct umbra_table *table, const json_t *area)
+{
+	_cleanup_free_ char *volume = NULL, *place = NULL;
+	char size[32], used[32], copies[32], lost[32], term[UMBRA_TERM_MAX];
+	const char *why = umbra_doc_string(area, "why");
+
+	umbra_text_size(umbra_doc_int(area, "size", 0), size, sizeof(size));
+	umbra_text_size(umbra_doc_int(area, "used", 0), used, sizeof(used));
+	snprintf(copies, sizeof(copies), "%lld", (long long)umbra_doc_int(area, "copies", 0));
+	snprintf(lost, sizeof(lost), "%lld", (long long)umbra_doc_int(area, "lost", 0));
+	if (umbra_doc_get_path(area, "volume", &volume) < 0 ||
+	    umbra_doc_get_path(area, "place", &place) < 0)
+		return;
+	umbra_table_row(table, (const char *[]){volume, place, size, used, copies, lost,
+						umbra_doc_string(area, "state"),
+						umbra_condition_term(why ? why : "", term)});
+}
+
+static void print_why(const json_t *area, bool *first)
+{
+	const char *why = umbra_doc_string(area, "why");
+	_cleanup_free_ char *volume = NULL;
+
+	if (why && umbra_doc_get_path(area, "volume", &volume) == 0)
+		umbra_output_why(volume, why, first);
+}
+
+int umbra_areas_print(const json_t *areas, struct umbra_error *err)
+{
+	static const struct umbra_column columns[] = {
+		{.title = "VOLUME"},
+		{.title = "DIFF AREA"},
+		{.title = "SIZE", .right = true},
+		{.title = "USED", .right = true},
+		{.title = "COPIES", .right = true},
+		{.title = "LOST", .right = true},
+		{.title = "STATE"},
+		{.title = "WHY"},
+	};
+	struct umbra_table *table = umbra_table_new(columns, UMBRA_ARRAY_SIZE(columns));
+	bool first = true;
+	const json_t *area;
+	size_t i;
+	int r;
+
+	json_array_foreach (areas, i, area)
+		add_row(table, area);
+	r = umbra_table_print(table, err);
+	json_array_foreach (areas, i, area)
+		if (r == 0)
+			print_why(area, &first);
+	return r;
+}
