@@ -44,6 +44,7 @@ struct umbra_storage_watch {
 	umbra_storage_lost_fn lost;
 	void (*changed)(void *arg); /* fates() may have another answer than before; may be NULL */
 	void (*step)(void *arg);    /* look_after is at work, and not stuck */
+	bool mounts; /* some were made, changed or undone since the last look, as far as is known */
 	void *arg;
 };
 
@@ -93,6 +94,10 @@ struct umbra_storage_ops {
 	/* A descriptor that is readable when look_after should be called at once; nobody else reads
 	 * it. -1: there is none. May be NULL. */
 	int (*alarm)(void);
+
+	/* Should look_after be called at once when this block device has changed? By what it saw
+	 * the last time; asks nobody. May be NULL. */
+	bool (*depends_on)(dev_t device);
 
 	/*
 	 * Lets writers go on that have been waiting for space for limit_ms, and not been given any:

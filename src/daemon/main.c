@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,29 +12,32 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/token.h"
 #include "coordinator/client.h"
 #include "daemon/lost.h"
 #include "daemon/memory.h"
 #include "daemon/standby.h"
+#include "daemon/wake.h"
 #include "snapshot/engine.h"
 #include "snapshot/provider.h"
 #include "version.h"
 
 #define LOCK_NAME  "umbrad.lock"
-#define IDLE_LOOKS 20 /* so often nothing may depend on us before we end */
+#define IDLE_US    10000000 /* so long nothing may depend on us before we end */
 #define IDLE_MS    500
 #define LOST_MS    500
 #define LOCK_TRIES 10 /* who only wants to know whether it is locked has it for a moment */
 #define LOCK_MS    10
-#define CALM_MS    5 /* between two looks, whatever happens */
-#define ALARMS     4
 
 struct daemon {
 	struct umbra_engine *engine;
 	struct umbra_lost *lost;
 	struct umbra_standby *standby;
+	struct umbra_wake *wake;
 	int lock_fd, signals;
+	int least_ms; /* between looks that nothing calls for; for tests */
 	bool stay;
+	bool mounts; /* have changed since the last look */
 };
 
 static void on_lost(void *arg, const struct umbra_id *shadow, const char *why)
@@ -68,11 +70,13 @@ static int look(struct daemon *d)
 					    .lost = on_lost,
 					    .changed = on_changed,
 					    .step = on_step,
+					    .mounts = d->mounts,
 					    .arg = d};
 	const struct umbra_provider *const *p;
 	int next = -1, again;
 	size_t n, i;
 
+	d->mounts = false;
 	p = umbra_providers(&n);
 	for (i = 0; i < n; i++) {
 		struct umbra_error err = {0};
@@ -149,34 +153,12 @@ static void keep(const struct daemon *d)
 	}
 }
 
-/* Signals are first; then come the alarms of providers, but for the first moments: somebody may
- * write for hours what alarms us. */
-static int poll_all(const struct daemon *d, int ms, struct pollfd p[1 + ALARMS])
-{
-	const struct umbra_provider *const *v;
-	int calm = ms < CALM_MS ? ms : CALM_MS, r;
-	nfds_t n_fds = 1;
-	size_t n, i;
-
-	p[0] = (struct pollfd){.fd = d->signals, .events = POLLIN};
-	r = poll(p, 1, calm);
-	if (r != 0 || ms == calm)
-		return r;
-	v = umbra_providers(&n);
-	for (i = 0; i < n && n_fds <= ALARMS; i++)
-		if (v[i]->storage && v[i]->storage->alarm)
-			p[n_fds++] =
-				(struct pollfd){.fd = v[i]->storage->alarm(), .events = POLLIN};
-	return poll(p, n_fds, ms - calm);
-}
-
 /* Was it told to end? */
 static bool wait_for(struct daemon *d, int ms)
 {
-	struct pollfd p[1 + ALARMS];
 	struct signalfd_siginfo info;
 
-	if (poll_all(d, ms, p) <= 0 || !p[0].revents ||
+	if (umbra_wake_wait(d->wake, ms, &d->mounts) != UMBRA_WAKE_SIGNAL ||
 	    read(d->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
 	if (info.ssi_signo != SIGUSR1)
@@ -188,7 +170,8 @@ static bool wait_for(struct daemon *d, int ms)
 /* Until it is told to end (true), or nothing has depended on it for long. */
 static bool watch(struct daemon *d)
 {
-	int idle = 0, ms;
+	int64_t needed_us = umbra_now_us();
+	int ms;
 
 	do {
 		umbra_standby_keep(d->standby);
@@ -197,11 +180,14 @@ static bool watch(struct daemon *d)
 		ms = look(d);
 		if (umbra_lost_settle(d->lost) && (ms < 0 || ms > LOST_MS))
 			ms = LOST_MS;
-		idle = ms < 0 ? idle + 1 : 0;
+		if (ms >= 0)
+			needed_us = umbra_now_us();
 		umbra_fault("umbrad.looked");
-		if (wait_for(d, ms < 0 ? IDLE_MS : ms))
+		if (ms < 0)
+			ms = IDLE_MS;
+		if (wait_for(d, ms > d->least_ms ? ms : d->least_ms))
 			return true;
-	} while (d->stay || idle < IDLE_LOOKS);
+	} while (d->stay || umbra_now_us() - needed_us < IDLE_US);
 	return false;
 }
 
@@ -219,10 +205,17 @@ static void loop(struct daemon *d)
 		;
 }
 
+static int least_ms(void)
+{
+	const char *ms = secure_getenv("UMBRA_TEST_LOOK_MS");
+
+	return ms ? atoi(ms) : 0;
+}
+
 static int run(const char *choice, bool stay, struct umbra_error *err)
 {
 	_cleanup_free_ char *state_dir = NULL;
-	struct daemon d = {.lock_fd = -1, .signals = -1, .stay = stay};
+	struct daemon d = {.lock_fd = -1, .signals = -1, .stay = stay, .least_ms = least_ms()};
 	int r = umbra_state_dir(choice, &state_dir, err);
 
 	if (r == 0)
@@ -239,11 +232,13 @@ static int run(const char *choice, bool stay, struct umbra_error *err)
 		umbra_lock_memory();
 		d.lost = umbra_lost_new(state_dir);
 		d.standby = umbra_standby_new();
-		if (d.lost && d.standby)
+		d.wake = umbra_wake_new(d.signals);
+		if (d.lost && d.standby && d.wake)
 			loop(&d);
 		else
 			r = umbra_oom(err);
 	}
+	umbra_wake_free(d.wake);
 	umbra_standby_free(d.standby);
 	umbra_lost_free(d.lost);
 	umbra_close(d.signals);
