@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 
 #define FLAGS (FS_IMMUTABLE_FL | FS_NODUMP_FL)
@@ -64,20 +65,33 @@ static int set_flags(int fd, int set, int clear)
 	return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? -errno : 0;
 }
 
+/* The directory first: an immutable file lies in an immutable one. */
+static int protect(int fd, int dirfd, struct umbra_error *err)
+{
+	int r = umbra_fault_fail("dm.area-named", err);
+
+	if (r == 0)
+		r = umbra_fixed_hold(dirfd, true, err);
+	return r < 0 ? r : umbra_fixed_hold(fd, true, err);
+}
+
 int umbra_fixed_publish(int fd, int dirfd, const char *name, bool immutable,
 			struct umbra_error *err)
 {
 	char self[32];
-	int r;
+	int r = 0;
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	if (linkat(AT_FDCWD, self, dirfd, name, AT_SYMLINK_FOLLOW) < 0)
 		return umbra_fail_errno(err, errno, "cannot name the file '%s' of a diff area",
 					name);
-	r = immutable ? set_flags(fd, FLAGS, 0) : 0;
+	if (immutable)
+		r = protect(fd, dirfd, err);
 	if (r == 0 && (fsync(fd) < 0 || fsync(dirfd) < 0))
-		r = -errno;
-	return r < 0 ? umbra_fail_errno(err, r, "cannot make the file '%s' durable", name) : 0;
+		r = umbra_fail_errno(err, errno, "cannot make the file '%s' durable", name);
+	if (r < 0)
+		umbra_fixed_remove(dirfd, name, NULL);
+	return r;
 }
 
 int umbra_fixed_hold(int fd, bool immutable, struct umbra_error *err)
@@ -86,7 +100,7 @@ int umbra_fixed_hold(int fd, bool immutable, struct umbra_error *err)
 
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
-	return r < 0 ? umbra_fail_errno(err, r, "cannot make the file of a diff area %s",
+	return r < 0 ? umbra_fail_errno(err, r, "cannot make the place of a diff area %s",
 					immutable ? "immutable" : "changeable")
 		     : 0;
 }
@@ -195,6 +209,7 @@ int umbra_fixed_remove(int dirfd, const char *name, struct umbra_error *err)
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : umbra_fail_errno(err, errno, "cannot open '%s'", name);
+	set_flags(dirfd, 0, FLAGS);
 	set_flags(fd, 0, FLAGS);
 	if (unlinkat(dirfd, name, 0) < 0)
 		return umbra_fail_errno(err, errno, "cannot remove '%s'", name);

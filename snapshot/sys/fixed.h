@@ -26,11 +26,13 @@ int umbra_fixed_reserve(int fd, uint64_t bytes, struct umbra_error *err);
 /* Blocks beyond `bytes` are given back, durably. */
 int umbra_fixed_trim(int fd, uint64_t bytes, struct umbra_error *err);
 
-/* Durable; fd open for reading. One that is immutable cannot be opened for writing. */
+/* A file, which cannot be opened for writing then, or a directory, in which nothing can be named or
+ * removed, and which cannot be renamed. Durable; fd open for reading. */
 int umbra_fixed_hold(int fd, bool immutable, struct umbra_error *err);
 
-/* Gives it a name, durably, and, where it is written below the filesystem only, makes it
- * immutable. -EEXIST: there is one of that name. */
+/* Gives it a name, durably, and, where it is written below the filesystem only, makes it and its
+ * directory immutable: who may write to the directory above could rename that. Killed half way, the
+ * file has its name and is not immutable. -EEXIST: there is one of that name. */
 int umbra_fixed_publish(int fd, int dirfd, const char *name, bool immutable,
 			struct umbra_error *err);
 
@@ -42,5 +44,5 @@ int umbra_fixed_extents(int fd, struct umbra_fixed_extent **out, size_t *n,
 /* Is it immutable? 1, 0 or negative. */
 int umbra_fixed_is(int fd);
 
-/* Removes it. 0 too when it is not there. */
+/* Removes it; its directory is not immutable then. 0 too when it is not there. */
 int umbra_fixed_remove(int dirfd, const char *name, struct umbra_error *err);

@@ -105,7 +105,7 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 		head -c 3M /dev/urandom >"$T/vol/$k"
 		create_token "$T/vol"
 	done
-	chattr -i "$T/vol/.umbra/diff-area"
+	chattr -R -i "$T/vol/.umbra"
 	rm "$T/vol/.umbra/diff-area"
 	eventually layer_is out
 	head -c 20M /dev/urandom >"$T/vol/more"
@@ -223,7 +223,7 @@ made_anew() {
 
 @test "the diff area's directory is removed by force: new files are right, and the copies are lost" {
 	two_inside ext4
-	chattr -i "$T/vol/.umbra/diff-area"
+	chattr -R -i "$T/vol/.umbra"
 	rm -rf "$T/vol/.umbra"
 	new_files
 	eventually layer_is out
@@ -238,7 +238,7 @@ made_anew() {
 	lock=/run/umbra/dm/$(basename "$UMBRA_STATE"/dm/*.json .json).lock
 	exec 7<>"$lock"
 	flock 7
-	chattr -i "$T/vol/.umbra/diff-area"
+	chattr -R -i "$T/vol/.umbra"
 	rm -rf "$T/vol/.umbra"
 	eventually stores_no_more
 	new_files
@@ -259,4 +259,45 @@ made_anew() {
 	layer_is in
 	mount /dev/mapper/vol "$T/vol"
 	umbra check
+}
+
+@test "killed when the diff area has its name and is not immutable yet: the next one goes on with it" {
+	volume vol /dev/ubdb ext4
+	UMBRA_TEST_FAULT=dm.area-named:fail run create "$T/vol"
+	[ "$status" = 1 ]
+	[ ! -e "$T/vol/.umbra/diff-area" ]
+	UMBRA_TEST_FAULT=dm.area-named:kill run create "$T/vol"
+	[ "$status" = 1 ]
+	[ -e "$T/vol/.umbra/diff-area" ]
+	run umbra check
+	echo "$output"
+	[ "$status" = 0 ]
+	create_token "$T/vol"
+	[[ "$(lsattr "$T/vol/.umbra/diff-area")" == ????i* ]]
+	umbra check
+	umbra delete --yes --all "$T/vol"
+	umbra storage remove "$T/vol"
+	[ ! -e "$T/vol/.umbra" ]
+}
+
+as_other() { setpriv --reuid 1234 --regid 1234 --clear-groups "$@"; }
+
+@test "whoever owns the root directory of a volume can neither give nor take away its diff area" {
+	volume vol /dev/ubdb ext4
+	chmod a+x "$T"
+	chown 1234 "$T/vol"
+	as_other mkdir "$T/vol/.umbra"
+	run create "$T/vol"
+	[ "$status" = 1 ]
+	[[ "$output" == *"belongs to user 1234"* ]]
+	as_other rmdir "$T/vol/.umbra"
+	as_other touch "$T/vol/file"
+	create_token "$T/vol"
+	run as_other mv "$T/vol/.umbra" "$T/vol/mine"
+	[ "$status" != 0 ]
+	[ -e "$T/vol/.umbra/diff-area" ]
+	umbra check
+	umbra delete --yes --all "$T/vol"
+	umbra storage remove "$T/vol"
+	[ ! -e "$T/vol/.umbra" ]
 }

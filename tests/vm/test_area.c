@@ -212,7 +212,7 @@ Test(area, a_file_that_was_moved_is_noticed)
 		"fallocate -o 1M -l 1M at/.umbra/diff-area && sync && "
 		"chattr +i at/.umbra/diff-area");
 	moved(a, request.origin, EBADMSG);
-	lab_run("chattr -i at/.umbra/diff-area && rm at/.umbra/diff-area");
+	lab_run("chattr -R -i at/.umbra && rm at/.umbra/diff-area");
 	moved(a, request.origin, ENOENT);
 	umbra_area_close(a);
 }
@@ -399,7 +399,7 @@ Test(area, killed_while_it_is_made)
 		usleep(5000 * (unsigned int)i);
 		kill(pid, SIGKILL);
 		cr_assert_eq(waitpid(pid, NULL, 0), pid);
-		lab_run("chattr -i at/.umbra/diff-area 2>/dev/null; rm -rf at/.umbra; sync at; "
+		lab_run("chattr -R -i at/.umbra 2>/dev/null; rm -rf at/.umbra; sync at; "
 			"test $(stat -f -c %%f at) -gt 40000");
 	}
 }

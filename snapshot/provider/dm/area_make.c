@@ -90,6 +90,26 @@ static int size_of(const struct umbra_area_request *request, int dir, const char
 
 /* --- inside the volume --- */
 
+/* What others could rename or replace is no place for what root relies on. */
+static int take_directory(int dir, const char *place, struct umbra_error *err)
+{
+	struct stat st;
+	int r;
+
+	if (fstat(dir, &st) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at the directory of '%s'", place);
+	if (st.st_uid != geteuid())
+		return umbra_fail(err, UMBRA_E_PERMISSION, EPERM,
+				  "the directory of '%s' belongs to user %u: remove it, or put the "
+				  "diff area elsewhere with 'umbra storage add --at'",
+				  place, st.st_uid);
+	r = umbra_fixed_hold(dir, false, err);
+	if (r == 0 && fchmod(dir, 0700) < 0)
+		r = umbra_fail_errno(err, errno, "cannot close the directory of '%s' to others",
+				     place);
+	return r;
+}
+
 static int make_inside(const struct umbra_area_request *request, struct umbra_area *a,
 		       struct umbra_error *err)
 {
@@ -113,8 +133,11 @@ static int make_inside(const struct umbra_area_request *request, struct umbra_ar
 			err, UMBRA_E_EXISTS, EEXIST,
 			"there is a diff area at '%s' that this state directory knows "
 			"nothing of: use the state directory that it belongs to, or, if that "
-			"is gone, remove the file (chattr -i, rm)",
+			"is gone, remove its directory (chattr -R -i, rm -r)",
 			a->place);
+	r = take_directory(a->dir, a->place, err);
+	if (r < 0)
+		return r;
 	r = size_of(request, a->dir, request->volume->mount, &a->bytes, err);
 	if (r < 0)
 		return r;

@@ -345,6 +345,9 @@ static int reconcile_one(const struct umbra_dm_state *s, void *arg)
 	if (!umbra_area_resizing(s->place))
 		return 0;
 	r = take(&z, s, &why);
+	if (r ==
+	    -ENOENT) /* a new one without a name yet; or whoever opens it says that it is gone */
+		return 0;
 	if (r == 0)
 		r = settle(&z, &why);
 	if (r < 0)

@@ -43,6 +43,25 @@ static int forget_gone(int state_fd, dev_t origin, struct umbra_error *err)
 	return r <= 0 ? r : umbra_dm_state_remove(state_fd, area.s, err);
 }
 
+/* Killed with a name and no protection it is what a resize can leave, and is put right like that.
+ */
+static int publish(int state_fd, struct umbra_dm_state *s, struct umbra_area *area,
+		   struct umbra_error *err)
+{
+	int r = umbra_area_publish(area, err);
+
+	if (r < 0) {
+		umbra_dm_state_remove(state_fd, s->area.s, NULL);
+		return r;
+	}
+	if (!umbra_area_is_inside(area))
+		return 0;
+	umbra_area_mark(area, false);
+	json_decref(s->place);
+	s->place = umbra_area_record(area);
+	return s->place ? umbra_dm_state_write(state_fd, s, err) : umbra_oom(err);
+}
+
 static int make_area(int state_fd, const struct umbra_storage_request *request,
 		     struct umbra_protected **out, struct umbra_error *err)
 {
@@ -66,6 +85,8 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 	if (r == 0)
 		r = umbra_fault_fail("dm.area-made", err);
 	if (r == 0)
+		umbra_area_mark(area, umbra_area_is_inside(area));
+	if (r == 0)
 		r = identify(wanted.origin, request->volume, area, &s, err);
 	if (r == 0) /* first the pool: a record means that there is one */
 		r = umbra_protected_open_new(&s, &area, &p, err);
@@ -75,13 +96,10 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 		r = umbra_fault_fail("dm.area-recorded", err);
 	if (r < 0)
 		return r;
-	r = umbra_area_publish(p->area, err);
-	if (r < 0) {
-		umbra_dm_state_remove(state_fd, s.area.s, NULL);
-		return r;
-	}
-	*out = TAKE_PTR(p);
-	return 0;
+	r = publish(state_fd, &s, p->area, err);
+	if (r == 0)
+		*out = TAKE_PTR(p);
+	return r;
 }
 
 int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struct umbra_error *err)
