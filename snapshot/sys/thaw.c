@@ -2,9 +2,12 @@
 #include "snapshot/sys/thaw.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,6 +16,8 @@
 
 #define LATE_US     500000 /* after its time: its guards come first */
 #define UNWRITTEN_S 60
+#define TURN_MS     200  /* for one device, before the next */
+#define PATIENCE_MS 1000 /* with all that take their time */
 
 struct thaw {
 	int dirfd, control;
@@ -20,6 +25,7 @@ struct thaw {
 	void *arg;
 	struct umbra_held held;
 	int resumed;
+	int patience_ms; /* left */
 };
 
 static void say(struct thaw *t, bool problem, const char *fmt, ...)
@@ -38,6 +44,64 @@ static void say(struct thaw *t, bool problem, const char *fmt, ...)
 	t->tell(t->arg, problem, text.text);
 }
 
+/* Nobody waits for it, and it keeps nothing that somebody waits for. */
+static _Noreturn void resume_alone(int control, int answer, const struct umbra_dm_device *d)
+{
+	int r;
+
+	prctl(PR_SET_NAME, "umbra-thaw");
+	if (fork() != 0 || dup2(control, STDIN_FILENO) < 0 || dup2(answer, STDOUT_FILENO) < 0 ||
+	    dup2(answer, STDERR_FILENO) < 0)
+		_exit(0);
+	closefrom(STDERR_FILENO + 1);
+	r = umbra_dm_hold_resume(STDIN_FILENO, d);
+	_exit(write(STDOUT_FILENO, &r, sizeof(r)) < 0);
+}
+
+static int hear(struct thaw *t, int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int ms = t->patience_ms < TURN_MS ? t->patience_ms : TURN_MS, r;
+
+	while ((r = poll(&p, 1, ms)) < 0 && errno == EINTR)
+		;
+	if (r == 0)
+		t->patience_ms -= ms;
+	if (r <= 0)
+		return -EINPROGRESS;
+	return read(fd, &r, sizeof(r)) == sizeof(r) ? r : -ECHILD;
+}
+
+/* As umbra_dm_hold_resume(), by a process of its own: one that waits for a disk cannot be ended.
+ * -EINPROGRESS: it is at it. */
+static int resume(struct thaw *t, const struct umbra_dm_device *d)
+{
+	_cleanup_close_ int mine = -1, its = -1;
+	int ends[2], r = umbra_dm_suspended(t->control, d);
+	pid_t child;
+
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	mine = ends[0];
+	its = ends[1];
+	child = fork();
+	if (child < 0)
+		return -errno;
+	if (child == 0)
+		resume_alone(t->control, its, d);
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	its = umbra_close(its);
+	return hear(t, mine);
+}
+
+static const char *reason(int r)
+{
+	return r == -EINPROGRESS ? "it waits for a disk" : strerror(-r);
+}
+
 /* 0, or how many could not be resumed. */
 static int resume_all(struct thaw *t)
 {
@@ -47,7 +111,7 @@ static int resume_all(struct thaw *t)
 
 	for (i = 0; i < t->held.n; i++) {
 		d = &t->held.devices[i];
-		r = umbra_dm_hold_resume(t->control, d);
+		r = resume(t, d);
 		if (r == 0) {
 			t->resumed++;
 			say(t, false, "released '%s' (%u:%u), which process %d held", d->name,
@@ -55,7 +119,7 @@ static int resume_all(struct thaw *t)
 		} else if (r < 0 && r != -ENODEV) {
 			failed++;
 			say(t, true, "cannot release '%s' (%u:%u): %s; 'dmsetup resume' may",
-			    d->name, d->major, d->minor, strerror(-r));
+			    d->name, d->major, d->minor, reason(r));
 		}
 	}
 	return failed;
@@ -142,7 +206,8 @@ int umbra_thaw(umbra_thaw_fn tell, void *arg, struct umbra_error *err)
 		umbra_close(fd);
 		return umbra_oom(err);
 	}
-	*t = (struct thaw){.dirfd = fd, .control = -1, .tell = tell, .arg = arg};
+	*t = (struct thaw){
+		.dirfd = fd, .control = -1, .tell = tell, .arg = arg, .patience_ms = PATIENCE_MS};
 	r = look_at_all(t, dir, err);
 	control = t->control;
 	return r < 0 ? r : t->resumed;

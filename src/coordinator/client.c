@@ -26,34 +26,40 @@ struct umbra_coordinator {
 
 /* Each is told on its own: the two arrays, or the log. */
 struct told {
-	json_t *released, *problems;
+	json_t *released, *problems; /* NULL: the log */
+	bool trouble;
 };
 
 static void tell(void *arg, bool problem, const char *sentence)
 {
 	struct told *told = arg;
 
-	if (!told)
-		umbra_log_warning("%s", sentence);
-	else
+	told->trouble = told->trouble || problem;
+	if (told->released)
 		json_array_append_new(problem ? told->problems : told->released,
 				      json_string(sentence));
+	else if (problem)
+		umbra_log_once("%s", sentence);
+	else
+		umbra_log_warning("%s", sentence);
 }
 
 int umbra_coordinator_thaw(json_t *released, json_t *problems, struct umbra_error *err)
 {
-	struct told told = {released, problems};
+	struct told told = {.released = released, .problems = problems};
 	int r = umbra_thaw(tell, &told, err);
 
 	return r < 0 ? r : 0;
 }
 
-void umbra_coordinator_release_leftovers(void)
+bool umbra_coordinator_release_leftovers(void)
 {
+	struct told told = {0};
 	struct umbra_error err = {0};
 
-	if (geteuid() == 0 && umbra_thaw(tell, NULL, &err) < 0)
-		umbra_log_warning("%s", err.text);
+	if (geteuid() == 0 && umbra_thaw(tell, &told, &err) < 0)
+		tell(&told, true, err.text);
+	return !told.trouble;
 }
 
 /*

@@ -79,8 +79,9 @@ int umbra_coordinator_check(struct umbra_coordinator *c, bool rebuild, int wait_
  */
 int umbra_coordinator_thaw(json_t *released, json_t *problems, struct umbra_error *err);
 
-/* The same, for the start of any program: for root, and what there is to say goes to the log. */
-void umbra_coordinator_release_leftovers(void);
+/* The same, for the start of any program: for root, and what there is to say goes to the log.
+ * false: something could not be released. */
+bool umbra_coordinator_release_leftovers(void);
 
 struct umbra_activate_call {
 	bool early;   /* nothing is mounted yet, so umbrad is left to the system */

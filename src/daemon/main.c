@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/token.h"
 #include "coordinator/client.h"
+#include "daemon/leftovers.h"
 #include "daemon/lost.h"
 #include "daemon/memory.h"
 #include "daemon/standby.h"
@@ -175,8 +176,7 @@ static bool watch(struct daemon *d)
 
 	do {
 		umbra_standby_keep(d->standby);
-		umbra_coordinator_release_leftovers(); /* of a holder and guards that are all gone
-							*/
+		umbra_release_leftovers();
 		ms = look(d);
 		if (umbra_lost_settle(d->lost) && (ms < 0 || ms > LOST_MS))
 			ms = LOST_MS;

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/token.h"
 #include "daemon/awake.h"
+#include "daemon/leftovers.h"
 #include "daemon/memory.h"
 #include "snapshot/provider.h"
 
@@ -23,6 +24,7 @@
 #define CLOSELY_MS  50       /* while writers wait */
 #define LATE_MS     1700     /* a little after the first would have done it */
 #define STUCK_US    700000   /* without a step while writers wait */
+#define ALONE_US    2000000  /* without one: what it does besides is done here */
 #define HUNG_US     10000000 /* without one at any time */
 #define STOPPED_US  3000000  /* the second */
 #define END_MS      500      /* for it to be dead */
@@ -118,18 +120,37 @@ static bool let_go(void)
 	return waiting;
 }
 
+/* Kept for later it would end who has taken the first one's place by then. */
+static bool is_told_to_end(void)
+{
+	static const struct timespec now;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	return sigtimedwait(&set, NULL, &now) > 0;
+}
+
 /* Until the first is dead. */
 static void watch(struct umbra_standby *s, int first)
 {
 	struct pollfd p = {.fd = first, .events = POLLIN};
 	bool waiting = false;
+	int64_t silent;
 
 	s->seen_us = 0;
 	while (poll(&p, 1, waiting ? CLOSELY_MS : LOOK_MS) <= 0) {
 		atomic_fetch_add(&s->page->second, 1);
 		umbra_awake_step(&s->awake);
 		waiting = let_go();
-		if (silence(s, &s->page->first) > (waiting ? STUCK_US : HUNG_US))
+		silent = silence(s, &s->page->first);
+		if (silent > ALONE_US)
+			umbra_release_leftovers(); /* it may wait for what is held */
+		if (is_told_to_end())
+			_exit(0);
+		if (silent > (waiting ? STUCK_US : HUNG_US))
 			syscall(SYS_pidfd_send_signal, first, SIGKILL, NULL, 0);
 	}
 }

@@ -6,7 +6,9 @@
  * - when it makes no step it is killed, and then the same; sooner when writers wait;
  * - when writers have waited for so long that there is no time for anything better, the second lets
  *   them go on (umbra_storage_ops.let_go): so also when somebody else keeps the lock of the volume,
- *   or the first cannot be killed because it waits for the very volume that waits for it.
+ *   or the first cannot be killed because it waits for the very volume that waits for it;
+ * - when it makes no step for two seconds the second releases what others left held, as the first
+ *   may be waiting for that.
  *
  * The first sees to it that there is a second, and that it is not stopped. When one of them is
  * killed while the other is stopped, that one goes on by itself (awake.h). The second calls itself

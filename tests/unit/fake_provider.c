@@ -288,7 +288,8 @@ static const struct umbra_provider fake = {
 	.discard = discard,
 };
 
-/* Depends on being looked after while STATE/needed is there; notes by whom in STATE/looker. */
+/* Depends on being looked after while STATE/needed is there; notes by whom in STATE/looker. Takes
+ * as long as STATE/stuck is there. */
 static int look_after(const struct umbra_storage_watch *watch, int *again_ms,
 		      struct umbra_error *err)
 {
@@ -297,6 +298,8 @@ static int look_after(const struct umbra_storage_watch *watch, int *again_ms,
 
 	(void)err;
 	dprintf(fd, "%-11d\n", getpid());
+	while (faccessat(watch->state_fd, "stuck", F_OK, 0) == 0)
+		usleep(20000);
 	*again_ms = faccessat(watch->state_fd, "needed", F_OK, 0) == 0 ? 50 : -1;
 	return 0;
 }

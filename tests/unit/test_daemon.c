@@ -301,6 +301,29 @@ Test(daemon, a_second_that_cannot_be_ended_is_no_hindrance)
 	waitpid(second, NULL, __WALL);
 }
 
+/* It would end when it has taken the first one's place. */
+Test(daemon, a_second_that_is_told_to_end_is_no_hindrance)
+{
+	struct umbra_error err = {0};
+	pid_t first, second;
+	int ms;
+
+	need_it();
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	first = wait_for_looker();
+	for (ms = 0; ms < 2000 && !child_of(first); ms += 10)
+		usleep(10000);
+	usleep(300000); /* for it to be ready */
+	kill(child_of(first), SIGTERM);
+	usleep(1000000);
+	kill(first, SIGKILL);
+	second = next_looker(first, 3000);
+	cr_assert_gt(second, 0);
+	usleep(1000000);
+	cr_assert_eq(kill(second, 0), 0);
+	cr_assert(is_locked());
+}
+
 /* Two at once: whoever is left, stopped, goes on. */
 Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
 {

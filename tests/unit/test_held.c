@@ -9,8 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "children.h"
 #include "common/util.h"
 #include "fake_dm.h"
+#include "fake_provider.h"
 #include "place.h"
 #include "snapshot/sys/held.h"
 #include "snapshot/sys/thaw.h"
@@ -337,6 +339,83 @@ Test(held, what_cannot_be_resumed_is_tried_again)
 	dm->devices[1].unresumable = 0;
 	cr_assert_eq(thaw(), 1);
 	cr_assert(!exists(name));
+}
+
+Test(held, what_waits_for_a_disk_keeps_nobody)
+{
+	char name[UMBRA_HELD_NAME_MAX];
+	struct fake_dm *dm = fake_dm();
+	int64_t begun;
+	int ms;
+
+	place_need_root("to resume devices");
+	leave_list(name, soon());
+	dm->devices[1].suspended = dm->devices[2].suspended = 1;
+	dm->devices[1].blocked = 1;
+	begun = umbra_boottime_us();
+	cr_assert_eq(thaw(), 1, "the other is released");
+	cr_assert_eq(problems, 1);
+	cr_assert_lt(umbra_boottime_us() - begun, 2000000);
+	cr_assert(dm->devices[1].suspended && !dm->devices[2].suspended);
+	cr_assert(exists(name));
+	dm->devices[1].blocked = 0;
+	for (ms = 0; ms < 2000 && dm->devices[1].suspended; ms += 10)
+		usleep(10000);
+	cr_assert_eq(thaw(), 0);
+	cr_assert_eq(problems, 0);
+	cr_assert(!exists(name));
+}
+
+static pid_t start_umbrad(const char *state)
+{
+	static const char *const here[] = {".", NULL};
+	_cleanup_free_ char *path = NULL;
+	pid_t pid;
+
+	cr_assert_eq(umbra_find_program("umbrad", here, &path, NULL), 0);
+	setenv(FAKE_STORAGE, "1", 1);
+	pid = fork();
+	if (pid == 0) {
+		execl(path, "umbrad", "--state", state, (char *)NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+static bool nobody(pid_t pid)
+{
+	(void)pid;
+	return false;
+}
+
+/* One whose state directory is on the very volume waits for it, and cannot be killed. */
+Test(held, what_umbrad_cannot_release_its_second_does)
+{
+	_cleanup_free_ char *state = umbra_asprintf("%s/state", place);
+	_cleanup_free_ char *stuck = umbra_asprintf("%s/stuck", state);
+	char name[UMBRA_HELD_NAME_MAX];
+	struct fake_dm *dm = fake_dm();
+	pid_t pid;
+	int ms;
+
+	place_need_root("to resume devices");
+	children_adopt();
+	cr_assert_eq(mkdir(state, 0700), 0);
+	close(open(stuck, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	pid = start_umbrad(state);
+	usleep(500000);
+	dm->devices[1].suspended = dm->devices[2].suspended = 1;
+	leave_list(name, soon());
+	for (ms = 0; ms < 6000 && exists(name); ms += 10)
+		usleep(10000);
+	cr_assert_not(exists(name));
+	cr_assert(!dm->devices[1].suspended && !dm->devices[2].suspended);
+	cr_assert_eq(kill(pid, 0), 0);
+	unlink(stuck);
+	kill(pid, SIGTERM);
+	waitpid(pid, NULL, 0);
+	while (children_end(nobody) > 0)
+		;
 }
 
 /* Over between our look at the directory and at the file: its devices may be somebody else's. */
