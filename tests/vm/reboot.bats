@@ -24,28 +24,6 @@ all_lost() {
 	umbra umount "$T/tree"
 }
 
-# A clean restart, as far as to the volume; umbra-activate.service has stopped after the umount.
-restart() {
-	umount "$T/vol"
-	umbra activate
-	end_umbrad
-	forget_devices
-	volume_again vol "${1:-/dev/ubdb}"
-}
-
-# An unclean one: the disk is copied while it is in use, as it is at one moment, and the copy is used
-# from here on.
-crash() {
-	local real
-	real=$(dmsetup ls | awk '/-real/ {print $1}')
-	dmsetup suspend --nolockfs --noflush "$real"
-	dd if=/dev/ubdb of=/dev/ubdc bs=1M iflag=direct oflag=direct status=none
-	dmsetup resume "$real"
-	umount -l "$T/vol"
-	drop_volumes
-	volume_again vol /dev/ubdc
-}
-
 clean_restart() {
 	volume vol /dev/ubdb "$1"
 	umbra storage add --size 100M "$T/vol"

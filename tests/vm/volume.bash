@@ -180,3 +180,25 @@ replace_table() {
 	dmsetup load "$1" "$T/table"
 	dmsetup resume "$1"
 }
+
+# A clean restart, as far as to the volume; umbra-activate.service has stopped after the umount.
+restart() {
+	umount "$T/vol"
+	umbra activate
+	end_umbrad
+	forget_devices
+	volume_again vol "${1:-/dev/ubdb}"
+}
+
+# An unclean one: the disk is copied to another, as it is at one moment, and that is used from here
+# on. crash [FROM TO]
+crash() {
+	local real from=${1:-/dev/ubdb} to=${2:-/dev/ubdc}
+	real=$(dmsetup ls | awk '/-real/ {print $1}')
+	[ -z "$real" ] || dmsetup suspend --nolockfs --noflush "$real"
+	dd if="$from" of="$to" bs=1M iflag=direct oflag=direct status=none
+	[ -z "$real" ] || dmsetup resume "$real"
+	umount -l "$T/vol" 2>/dev/null || true
+	drop_volumes
+	volume_again vol "$to"
+}

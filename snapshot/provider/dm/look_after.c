@@ -20,6 +20,7 @@
 #include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/harm.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
 #include "snapshot/provider/dm/walls.h"
 
@@ -37,9 +38,11 @@
 
 /* An area as it was when it was opened last. */
 struct known {
-	struct umbra_kernel kernel; /* area alone */
+	struct umbra_kernel kernel; /* area; the rest only as long as it is in */
 	dev_t origin;
-	bool in;
+	bool in, asleep;
+	bool in_use;                     /* the volume, before it was opened */
+	char stamp[UMBRA_POOL_TEXT_MAX]; /* in the pool */
 	uint64_t store, next_store; /* the one that is written, and the one that would come next */
 	uint64_t used, seen;        /* chunks, then and at the last glance */
 	uint64_t low;               /* chunks */
@@ -142,6 +145,18 @@ static int store_is_well(struct known *k, struct look *look, struct umbra_error 
 	return 1;
 }
 
+/* Has it been mounted or unmounted, or mounted otherwise, and the pool does not know? Of the disk
+ * that is asked only when there is a reason. */
+static bool stamp_is_well(const struct known *k, const struct look *look)
+{
+	if (!k->in && !k->asleep)
+		return true;
+	if ((umbra_stamp_used(k->origin, "", NULL) > 0) != k->in_use)
+		return false;
+	return !k->in || !look->watch->mounts ||
+	       !umbra_stamp_differs(k->origin, k->kernel.real, k->kernel.sectors, k->stamp);
+}
+
 static bool is_well(struct known *k, struct look *look)
 {
 	int r;
@@ -153,7 +168,7 @@ static bool is_well(struct known *k, struct look *look)
 	if (k->unfinished || k->compacting)
 		return false;
 	r = slid_in(k->origin, NULL);
-	if (r < 0 || (r > 0) != k->in)
+	if (r < 0 || (r > 0) != k->in || !stamp_is_well(k, look))
 		return false;
 	return !k->in || store_is_well(k, look, NULL) > 0;
 }
@@ -303,6 +318,9 @@ static void remember(struct known *k, const struct umbra_protected *p,
 	k->lost = count_lost(p->pool);
 	k->origin = p->layer.origin;
 	k->in = p->in;
+	k->asleep = p->asleep;
+	k->kernel = p->kernel;
+	snprintf(k->stamp, sizeof(k->stamp), "%s", p->pool->stamp);
 	k->at_us = k->seen_us = umbra_now_us();
 	k->store = gauge->store ? gauge->store->number : UMBRA_POOL_NO_STORE;
 	k->next_store = p->pool->next_store;
@@ -405,6 +423,7 @@ static int look_one(const struct umbra_dm_state *s, void *arg)
 		return -ENOMEM;
 	look->watch->step(look->watch->arg);
 	stop_harm(k, s->path, look);
+	k->in_use = k->origin && umbra_stamp_used(k->origin, "", NULL) > 0;
 	r = umbra_protected_open_area(look->watch->state_fd, s->area.s, LOCK_WAIT_MS, &p, &why);
 	if (r == 0)
 		r = look_at(p, k, look, &why);
@@ -435,6 +454,16 @@ static bool all_well(struct look *look)
 	for (k = areas; well && k; k = k->next)
 		well = is_well(k, look);
 	return well;
+}
+
+bool umbra_dm_depends_on(dev_t device)
+{
+	const struct known *k;
+
+	for (k = areas; k; k = k->next)
+		if (k->origin == device)
+			return true;
+	return false;
 }
 
 int umbra_dm_look_after(const struct umbra_storage_watch *watch, int *again_ms,

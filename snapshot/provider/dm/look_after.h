@@ -12,3 +12,4 @@ uint64_t umbra_dm_low_water_of(const struct umbra_pool_geometry *g, uint32_t seg
 
 int umbra_dm_look_after(const struct umbra_storage_watch *watch, int *again_ms,
 			struct umbra_error *err);
+bool umbra_dm_depends_on(dev_t device);

@@ -37,17 +37,16 @@ static int read_direct(void *arg, uint64_t offset, void *buf, size_t len, struct
 	return 0;
 }
 
-static int stamp_of(const struct umbra_protected *p, int fd, bool used, char out[UMBRA_STAMP_MAX],
-		    struct umbra_error *err)
+static int stamp_of(int fd, const char *name, uint64_t sectors, bool used,
+		    char out[UMBRA_STAMP_MAX], struct umbra_error *err)
 {
 	_cleanup_free_ void *bounce = NULL;
-	struct reader reader = {.fd = fd, .name = p->path};
+	struct reader reader = {.fd = fd, .name = name};
 
 	if (posix_memalign(&bounce, BLOCK, PIECE) != 0)
 		return umbra_oom(err);
 	reader.bounce = bounce;
-	return umbra_proof_stamp(read_direct, &reader, p->kernel.sectors * UMBRA_DM_SECTOR, used,
-				 out, err);
+	return umbra_proof_stamp(read_direct, &reader, sectors * UMBRA_DM_SECTOR, used, out, err);
 }
 
 static int stamp_now(const struct umbra_protected *p, bool used, char out[UMBRA_STAMP_MAX],
@@ -56,18 +55,17 @@ static int stamp_now(const struct umbra_protected *p, bool used, char out[UMBRA_
 	_cleanup_close_ int fd =
 		umbra_dm_open(p->in ? p->kernel.real : p->layer.origin, O_RDONLY | O_DIRECT, err);
 
-	return fd < 0 ? fd : stamp_of(p, fd, used, out, err);
+	return fd < 0 ? fd : stamp_of(fd, p->path, p->kernel.sectors, used, out, err);
 }
 
-static int open_count(const struct umbra_protected *p, struct umbra_error *err)
+int umbra_stamp_used(dev_t origin, const char *name, struct umbra_error *err)
 {
 	struct umbra_dm_info info;
-	int r = umbra_dm_info(umbra_dm_numbered(p->layer.origin), &info, err);
+	int r = umbra_dm_info(umbra_dm_numbered(origin), &info, err);
 
 	if (r == UMBRA_DM_NONE)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "the volume '%s' is gone",
-				  p->path);
-	return r < 0 ? r : info.open_count;
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "the volume '%s' is gone", name);
+	return r < 0 ? r : info.open_count > 0;
 }
 
 int umbra_stamp_claim(const struct umbra_protected *p, struct umbra_error *err)
@@ -86,7 +84,7 @@ int umbra_stamp_claim(const struct umbra_protected *p, struct umbra_error *err)
 static int in_use(const struct umbra_protected *p, struct umbra_error *err)
 {
 	_cleanup_close_ int fd = -1;
-	int r = open_count(p, err);
+	int r = umbra_stamp_used(p->layer.origin, p->path, err);
 
 	if (r <= 0)
 		return r;
@@ -109,7 +107,7 @@ int umbra_stamp_put(const struct umbra_protected *p, struct umbra_pool *pool,
 		    struct umbra_error *err)
 {
 	char now[UMBRA_STAMP_MAX];
-	int used = open_count(p, err), r;
+	int used = umbra_stamp_used(p->layer.origin, p->path, err), r;
 
 	r = used < 0 ? used : stamp_now(p, used > 0, now, err);
 	if (r < 0 || strcmp(pool->stamp, now) == 0)
@@ -144,12 +142,22 @@ bool umbra_stamp_replaced(dev_t origin, dev_t real, const char *stamp)
 	       (head_on_disk(real, head) && !umbra_proof_same(stamp, head));
 }
 
+bool umbra_stamp_differs(dev_t origin, dev_t real, uint64_t sectors, const char *stamp)
+{
+	_cleanup_close_ int fd = umbra_dm_open(real, O_RDONLY | O_DIRECT, NULL);
+	char now[UMBRA_STAMP_MAX];
+	int used = umbra_stamp_used(origin, "", NULL);
+
+	return fd >= 0 && used >= 0 && stamp_of(fd, "", sectors, used > 0, now, NULL) == 0 &&
+	       strcmp(stamp, now) != 0;
+}
+
 int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
 	char now[UMBRA_STAMP_MAX];
 	struct umbra_error why = {0};
-	int r, used = open_count(p, &why);
+	int r, used = umbra_stamp_used(p->layer.origin, p->path, &why);
 
 	r = used < 0 ? used : stamp_now(p, used > 0, now, &why);
 	if (r < 0) {
@@ -171,7 +179,7 @@ int umbra_stamp_expect(struct umbra_protected *p, int fd, struct umbra_error *er
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
 	char then[UMBRA_STAMP_MAX];
-	int r = stamp_of(p, fd, false, then, err);
+	int r = stamp_of(fd, p->path, p->kernel.sectors, false, then, err);
 
 	if (r == 0)
 		r = umbra_protected_begin(p, &next, err);

@@ -19,6 +19,13 @@ int umbra_stamp_put(const struct umbra_protected *p, struct umbra_pool *pool,
  * only logged: then nothing can be proved later. */
 int umbra_stamp_renew(struct umbra_protected *p, struct umbra_error *err);
 
+/* Is the volume in use, as a stamp has it? 1, 0 or negative. name: for err. */
+int umbra_stamp_used(dev_t origin, const char *name, struct umbra_error *err);
+
+/* Would the stamp be another now? real: the volume below its layer, of so many sectors. Takes no
+ * lock, and does not wait for a volume that is held. What cannot be read has not changed. */
+bool umbra_stamp_differs(dev_t origin, dev_t real, uint64_t sectors, const char *stamp);
+
 /* Is another filesystem than the stamp's on the volume, or none, or in memory to be written to it?
  * real: the volume below its layer. What cannot be read is no other. */
 bool umbra_stamp_replaced(dev_t origin, dev_t real, const char *stamp);

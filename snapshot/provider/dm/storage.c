@@ -325,6 +325,7 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.give_up = give_up,
 	.look_after = umbra_dm_look_after,
 	.alarm = umbra_harm_alarm,
+	.depends_on = umbra_dm_depends_on,
 	.let_go = umbra_walls_let_go,
 	.activate = umbra_dm_activate,
 	.keep = umbra_dm_keep,
