@@ -16,7 +16,11 @@
 #include "snapshot/engine.h"
 #include "snapshot/mounts.h"
 
+/* From one child to the next: twice as long after each that could not do all, at most so long when
+ * somebody was in the way, or when it failed. */
 #define AGAIN_US 500000
+#define BUSY_US  4000000
+#define FAIL_US  32000000
 
 enum outcome { SETTLED, NOT_NOW, FAILED };
 
@@ -28,9 +32,10 @@ struct shared {
 struct umbra_lost {
 	char *state_dir;
 	struct shared *shared;
-	pid_t child;    /* at it; 0: there is none */
-	uint64_t asked; /* noticed, when it was started */
-	int64_t asked_us;
+	pid_t child;      /* at it; 0: there is none */
+	uint64_t asked;   /* noticed, when it was started */
+	int64_t next_us;  /* the next one not before */
+	int64_t again_us; /* after the present one, if that cannot do all */
 	bool complained;
 };
 
@@ -65,6 +70,9 @@ struct umbra_lost *umbra_lost_free(struct umbra_lost *l)
 void umbra_lost_notice(struct umbra_lost *l)
 {
 	l->shared->noticed++;
+	l->again_us = AGAIN_US;
+	if (l->next_us > umbra_now_us() + AGAIN_US)
+		l->next_us = umbra_now_us() + AGAIN_US;
 }
 
 /* --- the child --- */
@@ -126,19 +134,31 @@ static _Noreturn void run_child(const struct umbra_lost *l)
 	_exit(FAILED);
 }
 
+static void try_again(struct umbra_lost *l, int64_t most_us)
+{
+	l->next_us = umbra_now_us() + l->again_us;
+	l->again_us = 2 * l->again_us < most_us ? 2 * l->again_us : most_us;
+}
+
 static void look_at_child(struct umbra_lost *l)
 {
+	enum outcome outcome = FAILED;
 	int status;
 	pid_t r = waitpid(l->child, &status, WNOHANG);
 
 	if (r == 0)
 		return;
 	l->child = 0;
-	if (r < 0 || !WIFEXITED(status))
-		return;
-	if (WEXITSTATUS(status) == SETTLED)
+	if (r > 0 && WIFEXITED(status)) {
+		outcome = (enum outcome)WEXITSTATUS(status);
+		l->complained = outcome == FAILED;
+	}
+	if (outcome == SETTLED) {
 		l->shared->settled = l->asked;
-	l->complained = WEXITSTATUS(status) == FAILED;
+		l->again_us = AGAIN_US;
+	} else {
+		try_again(l, outcome == NOT_NOW ? BUSY_US : FAIL_US);
+	}
 }
 
 bool umbra_lost_settle(struct umbra_lost *l)
@@ -146,9 +166,9 @@ bool umbra_lost_settle(struct umbra_lost *l)
 	if (l->child > 0)
 		look_at_child(l);
 	if (l->child <= 0 && l->shared->settled != l->shared->noticed &&
-	    umbra_now_us() - l->asked_us >= AGAIN_US) {
+	    umbra_now_us() >= l->next_us) {
 		l->asked = l->shared->noticed;
-		l->asked_us = umbra_now_us();
+		l->next_us = umbra_now_us() + AGAIN_US;
 		l->child = fork();
 		if (l->child == 0)
 			run_child(l);

@@ -19,6 +19,6 @@ struct umbra_lost *umbra_lost_free(struct umbra_lost *l);
 /* There may be something to find out. */
 void umbra_lost_notice(struct umbra_lost *l);
 
-/* To be called now and then: starts the child, and another one when that could not do all. Is there
- * still something to do? */
+/* To be called now and then: starts the child, and another one when that could not do all; the
+ * longer it cannot the more seldom. Is there still something to do? */
 bool umbra_lost_settle(struct umbra_lost *l);

@@ -193,6 +193,40 @@ Test(lost, what_cannot_be_now_is_tried_again)
 	umbra_lost_free(l);
 }
 
+/* How often the provider was asked. */
+static off_t times_asked(void)
+{
+	_cleanup_free_ char *path = umbra_asprintf("%s/asked", rig_state);
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_size / (off_t)strlen("fates\n") : 0;
+}
+
+static void settle_for(struct umbra_lost *l, int ms)
+{
+	for (; ms > 0; ms -= 10) {
+		cr_assert(umbra_lost_settle(l));
+		usleep(10000);
+	}
+}
+
+Test(lost, what_fails_again_and_again_is_tried_more_and_more_seldom)
+{
+	_cleanup_set_ struct umbra_set *set = create();
+	_cleanup_free_ char *path = umbra_asprintf("%s/unsure", rig_state);
+	struct umbra_lost *l = begin();
+	off_t before = times_asked(), then;
+
+	write_file(path, "");
+	settle_for(l, 4000);
+	then = times_asked() - before;
+	cr_assert(then >= 2 && then <= 4, "%jd", (intmax_t)then);
+	umbra_lost_notice(l);
+	settle_for(l, 1000);
+	cr_assert_gt(times_asked() - before, then, "there is something new");
+	umbra_lost_free(l);
+}
+
 /* Who deletes may wait for the volume that umbrad is to look after meanwhile. */
 Test(lost, umbrad_waits_for_nobody_and_leaves_its_lock_to_nobody)
 {
