@@ -121,22 +121,33 @@ static int scan_all(struct umbra_session *s, umbra_scan_fn fn, void *arg, json_t
 	return r < 0 ? umbra_oom(err) : 0;
 }
 
+static bool is_wrong(const char *state)
+{
+	static const char *const states[] = {"reverting", "inactive", "missing", "lost", "unknown"};
+	size_t i;
+
+	for (i = 0; i < UMBRA_ARRAY_SIZE(states); i++)
+		if (strcmp(state, states[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Said of the area, once: what goes for all that is in it. */
 static int report_area(const json_t *area, json_t *problems)
 {
-	static const char *const states[] = {"reverting", "inactive", "missing", "lost", "unknown"};
 	_cleanup_free_ char *volume = NULL;
 	const char *state = umbra_doc_string(area, "state"), *why = umbra_doc_string(area, "why");
-	size_t i;
+	const char *problem = umbra_doc_string(area, "problem");
+	int r = 0;
 
-	for (i = 0; state && i < UMBRA_ARRAY_SIZE(states); i++)
-		if (strcmp(state, states[i]) == 0)
-			break;
-	if (!state || i == UMBRA_ARRAY_SIZE(states) ||
-	    umbra_doc_get_path(area, "volume", &volume) < 0)
+	if (!state || umbra_doc_get_path(area, "volume", &volume) < 0)
 		return 0;
-	return umbra_report(problems, "the diff area of '%s' is %s: %s", volume, state,
-			    why ? why : "?");
+	if (is_wrong(state))
+		r = umbra_report(problems, "the diff area of '%s' is %s: %s", volume, state,
+				 why ? why : "?");
+	return r < 0 || !problem
+		       ? r
+		       : umbra_report(problems, "the diff area of '%s': %s", volume, problem);
 }
 
 int umbra_check_areas(struct umbra_session *s, json_t *problems, struct umbra_error *err)

@@ -165,6 +165,26 @@ each_filesystem() {
 	create "$T/low" "$T/up"
 }
 
+# Nobody can make such a thing any more: the area is made elsewhere, and carried there.
+@test "diff areas that are on each other's volumes are named by check, with what to do" {
+	local record
+	slices /dev/ubdb low=300 up=300
+	filesystem low ext4
+	filesystem up ext4
+	umbra storage add --at "$T/low/area" --size 160M "$T/up"
+	umbra storage add --at "$T/elsewhere" --size 40M "$T/low"
+	create "$T/up"
+	umbra check
+	record=$(grep -l elsewhere "$UMBRA_STATE"/dm/*.json)
+	cp --sparse=never "$T/elsewhere" "$T/up/area"
+	sed -i "s|$T/elsewhere|$T/up/area|" "$record"
+	run -1 umbra check
+	echo "$output"
+	[[ $output == *"the diff area of '$T/low': it is on a volume that has its own on '$T/low'"*"umbra storage remove"* ]]
+	umbra storage remove "$T/low"
+	umbra check
+}
+
 @test "the table is put back behind our back: the copies are lost, and said to be lost" {
 	volume vol /dev/ubdb ext4
 	five_copies

@@ -163,6 +163,30 @@ static const char *state_name(const struct umbra_protected *p, const struct umbr
 	return p->in ? "active" : "idle";
 }
 
+/* As an umbra of earlier days let it be made: does what is written to the area come to the volume,
+ * by way of another one's diff area? */
+static bool in_a_circle(const struct umbra_protected *p)
+{
+	struct stat st;
+
+	return !umbra_area_is_inside(p->area) && stat(umbra_area_place(p->area), &st) == 0 &&
+	       umbra_place_lies_on(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, p->layer.origin) >
+		       0;
+}
+
+static int add_circle(json_t *doc, const char *path)
+{
+	_cleanup_free_ char *text = umbra_asprintf(
+		"it is on a volume that has its own on '%s', so that writes to each may have to "
+		"wait for the other: delete the copies of one ('umbra delete --all %s'), and make "
+		"its diff area elsewhere ('umbra storage remove %s', 'umbra storage add')",
+		path, path, path);
+
+	return text && json_object_update_new(doc, json_pack("{s:s}", "problem", text)) == 0
+		       ? 0
+		       : -ENOMEM;
+}
+
 static json_t *report(const struct umbra_protected *p, const char *path)
 {
 	const struct umbra_pool_geometry *g = &p->pool->geometry;
@@ -175,7 +199,12 @@ static json_t *report(const struct umbra_protected *p, const char *path)
 			segment * g->segments, "used", segment * (json_int_t)used_segments(p),
 			"copies", (int)visible(p->pool), "lost",
 			(int)count(p->pool, UMBRA_POOL_LOST), "state", state_name(p, &is));
-	return fill_report(doc, path, umbra_area_place(p->area), is.why);
+	doc = fill_report(doc, path, umbra_area_place(p->area), is.why);
+	if (doc && in_a_circle(p) && add_circle(doc, path) < 0) {
+		json_decref(doc);
+		return NULL;
+	}
+	return doc;
 }
 
 /* One that cannot be opened is shown too, with the reason. */
