@@ -370,6 +370,42 @@ int umbra_set_list_find(const struct umbra_set_list *list, const char *name,
 	return no_set(name, err);
 }
 
+int umbra_set_list_find_where(const struct umbra_set_list *list, const char *name,
+			      umbra_set_wanted_fn wanted, void *arg, const struct umbra_set **out,
+			      struct umbra_error *err)
+{
+	struct umbra_set_list counted = {0};
+	size_t i;
+	int r = 0;
+
+	if (strncmp(name, "latest", strlen("latest")) != 0 && strcmp(name, "oldest") != 0)
+		return umbra_set_list_find(list, name, out, err);
+	counted.sets = calloc(list->n + 1, sizeof(struct umbra_set *));
+	if (!counted.sets)
+		return umbra_oom(err);
+	for (i = 0; r >= 0 && i < list->n; i++) {
+		r = wanted(arg, list->sets[i], err);
+		if (r > 0)
+			counted.sets[counted.n++] = list->sets[i];
+	}
+	if (r >= 0)
+		r = umbra_set_list_find(counted.n ? &counted : list, name, out, err);
+	free(counted.sets); /* the sets are the list's */
+	return r;
+}
+
+static int covers(void *arg, const struct umbra_set *set, struct umbra_error *err)
+{
+	(void)err;
+	return umbra_set_covering(set, arg) != NULL;
+}
+
+int umbra_set_list_find_for(const struct umbra_set_list *list, const char *name, const char *path,
+			    const struct umbra_set **out, struct umbra_error *err)
+{
+	return umbra_set_list_find_where(list, name, covers, (void *)(uintptr_t)path, out, err);
+}
+
 int umbra_engine_find_set(struct umbra_engine *e, const char *name, struct umbra_set **out,
 			  struct umbra_error *err)
 {

@@ -65,6 +65,16 @@ int umbra_engine_find_set(struct umbra_engine *e, const char *name, struct umbra
 int umbra_set_list_find(const struct umbra_set_list *list, const char *name,
 			const struct umbra_set **out, struct umbra_error *err);
 
+/* As above, but "latest", "oldest" and "latest~N" count only the sets that are wanted (1, 0, or
+ * negative); where none is, all, so that it can be said what is wrong with them. */
+typedef int (*umbra_set_wanted_fn)(void *arg, const struct umbra_set *set, struct umbra_error *err);
+int umbra_set_list_find_where(const struct umbra_set_list *list, const char *name,
+			      umbra_set_wanted_fn wanted, void *arg, const struct umbra_set **out,
+			      struct umbra_error *err);
+/* Wanted: what covers path. */
+int umbra_set_list_find_for(const struct umbra_set_list *list, const char *name, const char *path,
+			    const struct umbra_set **out, struct umbra_error *err);
+
 /*
  * Opens a copy. A copy that is gone or damaged is an error that names it (UMBRA_E_DAMAGED, and
  * -EIO unless the system said something better).

@@ -185,7 +185,7 @@ static int find_from(const struct umbra_lookup *l, const struct call *c, const c
 	int r;
 
 	if (word)
-		return umbra_set_list_find(&l->sets, word, out, err);
+		return umbra_set_list_find_for(&l->sets, word, c->path, out, err);
 	if (!to_live)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "--to SET needs --from SET (see 'umbra diff --help')");
@@ -251,7 +251,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (!from_word && *token)
 		from_word = token;
 	if (to_word)
-		r = umbra_set_list_find(&l.sets, to_word, &to, err);
+		r = umbra_set_list_find_for(&l.sets, to_word, path, &to, err);
 	if (r < 0)
 		return r;
 	r = find_from(&l, &c, from_word, !to, &from, err);

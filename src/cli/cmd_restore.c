@@ -146,7 +146,7 @@ static int choose(struct call *c, const char *path, const char *token, bool *by_
 
 	*by_default = !name;
 	if (name)
-		r = umbra_set_list_find(&c->l.sets, name, &set, err);
+		r = umbra_set_list_find_for(&c->l.sets, name, path, &set, err);
 	else
 		r = umbra_versions_newest(&c->l.opener, &c->l.sets, path, umbra_lookup_warn, NULL,
 					  &set, err);

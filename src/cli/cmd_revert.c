@@ -25,16 +25,17 @@ static const struct umbra_option options[] = {
 struct call {
 	const struct umbra_cli *cli;
 	const struct umbra_args *args;
+	struct umbra_engine *engine; /* while a set is chosen */
 	struct umbra_set_list sets;
 	const struct umbra_set *set; /* of sets */
 	char *path;
 	char token[UMBRA_TOKEN_LEN + 1];
 };
 
-/* Is all of what the person named in the set? 1, 0 or negative. */
-static int has_volume(const struct call *c, struct umbra_engine *e, const struct umbra_set *set,
-		      struct umbra_error *err)
+/* Is all of what the person named in the set? For umbra_set_list_find_where(). */
+static int has_volume(void *arg, const struct umbra_set *set, struct umbra_error *err)
 {
+	const struct call *c = arg;
 	const struct umbra_provider *p;
 	struct stat st;
 	size_t i;
@@ -46,48 +47,9 @@ static int has_volume(const struct call *c, struct umbra_engine *e, const struct
 		if (!device)
 			r = strcmp(set->shadows[i]->path, c->path) == 0;
 		else if (p && p->revert)
-			r = p->revert->on_device(umbra_engine_state_fd(e), set->shadows[i],
+			r = p->revert->on_device(umbra_engine_state_fd(c->engine), set->shadows[i],
 						 st.st_rdev, err);
 	}
-	return r;
-}
-
-/* "latest" and the like count the sets that have the volume; where none has, all, so that it is
- * said what is wrong with it. */
-static int keep_sets_of_volume(struct call *c, struct umbra_engine *e, struct umbra_set_list *out,
-			       struct umbra_error *err)
-{
-	size_t i;
-	int r = 0;
-
-	out->sets = calloc(c->sets.n + 1, sizeof(struct umbra_set *));
-	if (!out->sets)
-		return umbra_oom(err);
-	for (i = 0; r >= 0 && i < c->sets.n; i++) {
-		r = has_volume(c, e, c->sets.sets[i], err);
-		if (r > 0)
-			out->sets[out->n++] = c->sets.sets[i];
-	}
-	if (out->n == 0)
-		while (out->n < c->sets.n) {
-			out->sets[out->n] = c->sets.sets[out->n];
-			out->n++;
-		}
-	return r < 0 ? r : 0;
-}
-
-static int find_set(struct call *c, struct umbra_engine *e, const char *name,
-		    struct umbra_error *err)
-{
-	struct umbra_set_list counted = {0};
-	int r;
-
-	if (strncmp(name, "latest", strlen("latest")) != 0 && strcmp(name, "oldest") != 0)
-		return umbra_set_list_find(&c->sets, name, &c->set, err);
-	r = keep_sets_of_volume(c, e, &counted, err);
-	if (r == 0)
-		r = umbra_set_list_find(&counted, name, &c->set, err);
-	free(counted.sets); /* the sets are c's */
 	return r;
 }
 
@@ -106,8 +68,10 @@ static int choose(struct call *c, struct umbra_error *err)
 	r = umbra_cli_engine(c->cli, UMBRA_CATALOG_READ, &engine, err);
 	if (r == 0) /* in full: providers need what they recorded */
 		r = umbra_engine_sets(engine, UMBRA_LOAD_FULL, &c->sets, err);
+	c->engine = engine;
 	if (r == 0)
-		r = find_set(c, engine, from, err);
+		r = umbra_set_list_find_where(&c->sets, from, has_volume, c, &c->set, err);
+	c->engine = NULL;
 	if (r == 0)
 		umbra_token_format(c->set->time, c->token);
 	return r;

@@ -427,3 +427,27 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	umbra restore "$T/vol/sub/f"
 	[ "$(cat "$T/vol/sub/f")" = old ]
 }
+
+@test "restore, diff: latest, oldest and latest~N count the sets that cover PATH" {
+	local n=1000000000 i
+	mkdir "$T/other"
+	for i in 1 2 3; do
+		echo "$i" >"$D/f"
+		UMBRA_TEST_NOW=$((n += 60)) umbra create "$D" >/dev/null
+		echo "other $i" >"$T/other/f"
+		UMBRA_TEST_NOW=$((n += 60)) umbra create "$T/other" >/dev/null
+	done
+	for i in latest:3 latest~1:2 latest~2:1 oldest:1; do
+		umbra restore --from "${i%:*}" --to "$T/got" "$D/f" >/dev/null
+		[ "$(cat "$T/got")" = "${i#*:}" ]
+		rm "$T/got"
+	done
+	run -1 umbra restore --from latest~3 "$D/f"
+	[[ $output == *"no shadow copy set 'latest~3'"* ]]
+	umbra diff --json --from oldest --to latest "$T/other" |
+		jq -e '.from == "@GMT-2001.09.09-01.48.40" and .to == "@GMT-2001.09.09-01.52.40"'
+	# Both at once, each as it was.
+	rm "$D/f" "$T/other/f"
+	umbra restore --from latest~1 "$D/f" "$T/other/f" >/dev/null
+	[ "$(cat "$D/f" "$T/other/f")" = $'2\nother 2' ]
+}
