@@ -472,7 +472,8 @@ int umbra_copier_run(struct umbra_member *m, const struct umbra_copier_place *pl
 					       .dirs = c->dirs,
 					       .linked = c->linked,
 					       .bytes = c->bytes,
-					       .copied = c->copied};
+					       .copied = c->copied,
+					       .left_store = c->left_store};
 	finish(c);
 	return r;
 }

@@ -41,6 +41,7 @@ struct umbra_copier_totals {
 	uint64_t linked; /* of files: shared with the previous copy */
 	uint64_t bytes;  /* of the regular files, as they show */
 	uint64_t copied; /* of bytes: cloned or copied now */
+	bool left_store; /* UMBRA_STORE_OF_VOLUME was there */
 };
 
 /*
@@ -110,7 +111,8 @@ struct copier {
 	atomic_uint_least64_t files, dirs, linked, bytes, copied;
 	struct umbra_flush *early; /* under way, or NULL; the main thread's, as the next one */
 	uint64_t early_from;       /* copied when it began */
-	atomic_bool rounded;       /* the store does not have some times exactly */
+	atomic_bool left_store;
+	atomic_bool rounded; /* the store does not have some times exactly */
 	pthread_mutex_t notes_lock;
 	size_t notes_bytes; /* under notes_lock */
 	bool no_memory;     /* under notes_lock: a note was lost */

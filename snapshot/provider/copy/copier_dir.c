@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "snapshot/provider/copy/listing.h"
@@ -272,6 +273,17 @@ static bool is_other_store(const struct copy_dir *parent, const struct copy_dir 
 	       faccessat(parent->src, UMBRA_STATE_MARK, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* Where other providers keep what they have of a whole volume: at its top, for root alone. */
+static bool is_umbras_own(const struct copy_dir *parent, const struct copy_dir *d)
+{
+	struct statx sx;
+
+	return !parent->w.parent && strcmp(d->w.name, UMBRA_STORE_OF_VOLUME) == 0 &&
+	       d->seen.st.st_uid == 0 && (d->seen.st.st_mode & 0077) == 0 &&
+	       statx(parent->src, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &sx) == 0 &&
+	       (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
 /* Opens the origin's directory. UMBRA_WALK_SKIP: gone, not ours to walk, or dealt with. */
 static int open_source(struct copier *c, struct copy_dir *d, struct umbra_error *err)
 {
@@ -289,6 +301,10 @@ static int open_source(struct copier *c, struct copy_dir *d, struct umbra_error 
 	}
 	if (!S_ISDIR(d->seen.st.st_mode) || is_state(c, &d->seen.st))
 		return UMBRA_WALK_SKIP;
+	if (is_umbras_own(parent, d)) {
+		c->left_store = true;
+		return UMBRA_WALK_SKIP;
+	}
 	if (!umbra_copier_same_mount(c, &d->seen))
 		return keep_empty(c, d, 0, err);
 	if (is_other_store(parent, d)) {

@@ -174,7 +174,8 @@ static int record_totals(struct umbra_shadow *shadow, const struct umbra_copier_
 			       json_object_set_new(d, "copied",
 						   json_integer((json_int_t)t->copied)) < 0
 		       ? -ENOMEM
-		       : 0;
+	       : t->left_store ? umbra_doc_set_string(d, "hidden", UMBRA_STORE_OF_VOLUME)
+			       : 0;
 }
 
 static int commit(struct umbra_member *m, struct umbra_error *err)

@@ -108,11 +108,15 @@ int umbra_copy_store_read(int state_fd, const struct umbra_shadow *shadow, struc
 			  struct umbra_error *err)
 {
 	_cleanup_close_ int store = umbra_store_open(state_fd, false), copy = -1;
+	int r;
 
 	copy = store < 0 ? store : umbra_store_open_copy(store, shadow->id.s);
 	if (copy == -ENOENT || (copy >= 0 && !umbra_store_finished(copy)))
 		return no_copy(shadow->id.s, err);
 	if (copy < 0)
 		return umbra_fail_errno(err, copy, "cannot open the copy '%s'", shadow->id.s);
-	return make_root(copy, shadow->id.s, out, err);
+	r = make_root(copy, shadow->id.s, out, err);
+	if (r == 0 && umbra_doc_string(shadow->data, "hidden"))
+		(*out)->hidden = UMBRA_STORE_OF_VOLUME;
+	return r;
 }

@@ -13,7 +13,9 @@
 #include <stdbool.h>
 
 #define UMBRA_STORE_COPIES "copies"
-#define UMBRA_STORE_TREE   "tree"
+/* At the top of a volume: where other providers keep what they have of it. It is not copied. */
+#define UMBRA_STORE_OF_VOLUME ".umbra"
+#define UMBRA_STORE_TREE      "tree"
 
 /* Each: a descriptor or a negative errno. -ENOENT also when id is no id. */
 int umbra_store_open(int state_fd, bool make);
