@@ -164,7 +164,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 @test "somebody changed the diff area's file: one reason, also after it cannot be looked at any more" {
 	local why
 	two_copies
-	chattr -i "$T/vol/.umbra/diff-area"
+	chattr -R -i "$T/vol/.umbra"
 	cp "$T/vol/.umbra/diff-area" "$T/vol/.umbra/another"
 	mv "$T/vol/.umbra/another" "$T/vol/.umbra/diff-area"
 	eventually is_lost "$T/vol"
@@ -175,4 +175,20 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	umbra activate || true
 	umbra list --json | jq -e '.sets | all(.volumes[0].why | contains("not where it was"))'
 	umbra storage --json | jq -e '.areas[0].why | contains("not where it was")'
+}
+
+@test "somebody has the volume's lock for long: list says what was known, and that it may be more" {
+	local begun
+	two_copies
+	umbra list >"$T/before"
+	exec 7<>"/run/umbra/dm/$(basename "$UMBRA_STATE"/dm/*.json .json).lock"
+	flock 7
+	begun=$SECONDS
+	run -0 --separate-stderr umbra list
+	[ $((SECONDS - begun)) -lt 10 ]
+	exec 7<&-
+	[ "$output" = "$(cat "$T/before")" ]
+	[[ $stderr == *"not known at this time"*"did not answer within 2 s"* ]]
+	run -0 --separate-stderr umbra list
+	[ -z "$stderr" ]
 }
