@@ -108,7 +108,9 @@ struct umbra_provider {
 	const char *volume_kind;
 
 	/* Can it copy this volume? > 0: yes, the higher the better suited; 0: no. In err: why not
-	 * (shown by `umbra volumes` and when the user asked for this provider by name). */
+	 * (shown by `umbra volumes` and when the user asked for this provider by name); another
+	 * code than UNSUPPORTED and PERMISSION says that somebody could do something about it, and
+	 * then it is shown, too, when a weaker provider copies the volume instead. */
 	int (*probe)(const struct umbra_volume *volume, struct umbra_error *err);
 
 	/* Adds to out the volumes that must be members so that nothing below asked is missing

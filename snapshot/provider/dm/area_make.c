@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <blkid/blkid.h>
 #include <fcntl.h>
-#include <libmount/libmount.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +89,20 @@ static int size_of(const struct umbra_area_request *request, int dir, const char
 
 /* --- inside the volume --- */
 
+/* The top of the filesystem, where nobody who has only a part of it mounted keeps files of his own;
+ * where that is mounted nowhere, what is. */
+static int open_top(const struct umbra_volume *volume, char **path)
+{
+	int fd = volume->root && strcmp(volume->root, "/") != 0
+			 ? umbra_area_open_mounted(volume->dev, path)
+			 : -ENOENT;
+
+	if (fd >= 0)
+		return fd;
+	*path = strdup(volume->mount);
+	return umbra_open_real(volume->mount, O_RDONLY | O_DIRECTORY);
+}
+
 /* What others could rename or replace is no place for what root relies on. */
 static int take_directory(int dir, const char *place, struct umbra_error *err)
 {
@@ -113,16 +126,17 @@ static int take_directory(int dir, const char *place, struct umbra_error *err)
 static int make_inside(const struct umbra_area_request *request, struct umbra_area *a,
 		       struct umbra_error *err)
 {
-	_cleanup_close_ int top = -1;
+	_cleanup_free_ char *mount = NULL;
+	_cleanup_close_ int top = open_top(request->volume, &mount);
 	int r;
 
-	a->place =
-		umbra_asprintf("%s/" UMBRA_AREA_DIR "/" UMBRA_AREA_NAME,
-			       strcmp(request->volume->mount, "/") ? request->volume->mount : "");
+	if (!mount)
+		return umbra_oom(err);
+	a->place = umbra_asprintf("%s/" UMBRA_AREA_DIR "/" UMBRA_AREA_NAME,
+				  strcmp(mount, "/") ? mount : "");
 	if (!a->place)
 		return umbra_oom(err);
-	top = umbra_open_real(request->volume->mount, O_RDONLY | O_DIRECTORY);
-	r = top < 0 ? 0 : umbra_place_filesystem(top, request->volume->mount, err);
+	r = top < 0 ? 0 : umbra_place_filesystem(top, mount, err);
 	if (r < 0)
 		return r;
 	a->dir = top < 0 ? top : umbra_open_dir_make(top, UMBRA_AREA_DIR, 0700);
@@ -138,22 +152,15 @@ static int make_inside(const struct umbra_area_request *request, struct umbra_ar
 	r = take_directory(a->dir, a->place, err);
 	if (r < 0)
 		return r;
-	r = size_of(request, a->dir, request->volume->mount, &a->bytes, err);
+	r = size_of(request, a->dir, mount, &a->bytes, err);
 	if (r < 0)
 		return r;
 	a->file = umbra_fixed_make(a->dir, a->bytes, err);
-	r = a->file < 0 ? a->file : umbra_place_file(a->file, request->volume->mount, err);
+	r = a->file < 0 ? a->file : umbra_place_file(a->file, mount, err);
 	return r < 0 ? r : umbra_fixed_extents(a->file, &a->extents, &a->n_extents, err);
 }
 
 /* --- elsewhere --- */
-
-static char *parent_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
-}
 
 int umbra_area_open_again(int fd, int flags)
 {
@@ -183,12 +190,18 @@ static int check_elsewhere(const struct umbra_area_request *request, dev_t dev,
 static int make_file(const struct umbra_area_request *request, struct umbra_area *a,
 		     struct umbra_error *err)
 {
-	_cleanup_free_ char *parent = parent_of(request->place);
+	_cleanup_free_ char *parent = umbra_area_parent_of(request->place);
 	struct stat st;
 	int r;
 
 	if (!parent)
 		return umbra_oom(err);
+	if (lstat(request->place, &st) == 0)
+		return umbra_fail(
+			err, UMBRA_E_EXISTS, EEXIST,
+			"there is something at '%s' already, and it is not a block device: "
+			"name a file that is not there yet",
+			request->place);
 	a->dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
 	if (a->dir < 0)
 		return umbra_fail_errno(err, a->dir, "cannot open '%s'", parent);
@@ -245,6 +258,12 @@ static int make_device(const struct umbra_area_request *request, dev_t dev, stru
 		return r;
 	/* Nobody has it mounted or mapped. As long as we have it so, our own device could not. */
 	alone = open(request->place, O_RDWR | O_EXCL | O_CLOEXEC);
+	if (alone < 0 && errno == EBUSY)
+		return umbra_fail(
+			err, UMBRA_E_BUSY, EBUSY,
+			"'%s' is in use, mounted or below another device ('lsblk %s' shows "
+			"how): a diff area needs a device of its own",
+			request->place, request->place);
 	if (alone < 0)
 		return umbra_fail_errno(err, errno, "cannot have '%s' for a diff area",
 					request->place);
@@ -254,9 +273,13 @@ static int make_device(const struct umbra_area_request *request, dev_t dev, stru
 					request->place);
 	if (ioctl(a->io, BLKGETSIZE64, &bytes) < 0)
 		return umbra_fail_errno(err, errno, "cannot tell the size of '%s'", request->place);
-	if (request->bytes && request->bytes < bytes)
-		bytes = request->bytes;
-	a->bytes = round_down(bytes);
+	if (request->bytes > round_down(bytes))
+		return umbra_fail(err, UMBRA_E_NO_SPACE, ENOSPC,
+				  "'%s' has %llu MiB, less than the %llu MiB that were asked for: "
+				  "without --size all of it is used",
+				  request->place, (unsigned long long)bytes >> 20,
+				  (unsigned long long)request->bytes >> 20);
+	a->bytes = round_down(request->bytes ? request->bytes : bytes);
 	return a->bytes < UMBRA_AREA_MIN ? too_small(a->bytes, request->place, err) : 0;
 }
 
@@ -302,185 +325,4 @@ int umbra_area_publish(struct umbra_area *a, struct umbra_error *err)
 	a->file = umbra_close(a->file);
 	a->dir = umbra_close(a->dir);
 	return 0;
-}
-
-/* --- finding --- */
-
-static int moved(const struct umbra_area *a, struct umbra_error *err)
-{
-	return umbra_fail(
-		err, UMBRA_E_DAMAGED, EBADMSG,
-		"the diff area '%s' is not where it was: somebody has changed the file, and "
-		"the copies in it are lost",
-		a->place);
-}
-
-bool umbra_area_begins(const struct umbra_area *a, const struct umbra_fixed_extent *now, size_t n)
-{
-	const struct umbra_fixed_extent *e;
-	uint64_t length, left = a->bytes;
-	size_t i;
-
-	for (i = 0; left > 0 && i < n && i < a->n_extents; i++) {
-		e = &a->extents[i];
-		length = e->length < left ? e->length : left;
-		left -= length;
-		if (now[i].physical != e->physical || now[i].length < length ||
-		    (left > 0 && now[i].length != length))
-			return false;
-	}
-	return left == 0;
-}
-
-static int compare_extents(const struct umbra_area *a, int fd, struct umbra_error *err)
-{
-	_cleanup_free_ struct umbra_fixed_extent *now = NULL;
-	bool same;
-	size_t n;
-	int r = umbra_fixed_extents(fd, &now, &n, err);
-
-	if (r < 0)
-		return r;
-	if (a->resizing)
-		same = umbra_area_begins(a, now, n);
-	else
-		same = umbra_fixed_is(fd) == 1 && n == a->n_extents &&
-		       memcmp(now, a->extents, n * sizeof(*now)) == 0;
-	return same ? 0 : moved(a, err);
-}
-
-/* dir: UMBRA_AREA_DIR; or negative, when that could not be opened. */
-static int compare_file(const struct umbra_area *a, int dir, struct umbra_error *err)
-{
-	_cleanup_close_ int fd = dir < 0 ? -1
-					 : openat(dir, UMBRA_AREA_NAME,
-						  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd < 0)
-		return umbra_fail(err, UMBRA_E_DAMAGED, errno == ENOENT ? ENOENT : EBADMSG,
-				  "the diff area '%s' is gone", a->place);
-	return compare_extents(a, fd, err);
-}
-
-int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *err)
-{
-	_cleanup_close_ int own = -1;
-
-	if (a->kind != UMBRA_AREA_INSIDE)
-		return 0;
-	own = openat(dir, UMBRA_AREA_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return compare_file(a, own, err);
-}
-
-int umbra_area_open_dir(const struct umbra_area *a)
-{
-	_cleanup_free_ char *parent = parent_of(a->place);
-	_cleanup_close_ int dir = -1;
-	struct stat st;
-
-	if (!parent)
-		return -ENOMEM;
-	dir = umbra_open_real(parent, O_RDONLY | O_DIRECTORY);
-	if (dir < 0 ||
-	    (a->kind == UMBRA_AREA_INSIDE && (fstat(dir, &st) < 0 || st.st_dev != a->origin)))
-		return dir == -ENOMEM ? dir : -ENOENT;
-	return TAKE_FD(dir);
-}
-
-static void unref_table(struct libmnt_table **tb)
-{
-	mnt_unref_table(*tb);
-}
-
-static void unref_iter(struct libmnt_iter **it)
-{
-	mnt_free_iter(*it);
-}
-
-/* The root directory of what is mounted from a device, wherever that is. -ENOENT: nothing is, or
- * something lies over it. */
-static int open_mounted(dev_t dev)
-{
-	_cleanup_(unref_table) struct libmnt_table *tb = mnt_new_table();
-	_cleanup_(unref_iter) struct libmnt_iter *it = mnt_new_iter(MNT_ITER_BACKWARD);
-	struct libmnt_fs *fs;
-	struct stat st;
-	int fd;
-
-	if (!tb || !it)
-		return -ENOMEM;
-	if (mnt_table_parse_file(tb, "/proc/self/mountinfo") != 0)
-		return -ENOENT;
-	while (mnt_table_next_fs(tb, it, &fs) == 0) {
-		if (mnt_fs_get_devno(fs) != dev || strcmp(mnt_fs_get_root(fs), "/") != 0)
-			continue;
-		fd = umbra_open_real(mnt_fs_get_target(fs), O_RDONLY | O_DIRECTORY);
-		if (fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == dev)
-			return fd;
-		umbra_close(fd);
-	}
-	return -ENOENT;
-}
-
-/* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
-static int find_inside(struct umbra_area *a, bool at_it, struct umbra_error *err)
-{
-	_cleanup_close_ int dir = umbra_area_open_dir(a), top = -1;
-	int r;
-
-	if (dir == -ENOENT)
-		top = open_mounted(a->origin);
-	if (dir == -ENOMEM || top == -ENOMEM)
-		return umbra_oom(err);
-	if (dir < 0 && top < 0)
-		return 0;
-	if (at_it)
-		r = 0;
-	else
-		r = dir < 0 ? umbra_area_is_in(a, top, err) : compare_file(a, dir, err);
-	a->compared = r == 0;
-	return r;
-}
-
-int umbra_area_find(struct umbra_area *a, bool at_it, struct umbra_error *err)
-{
-	uint64_t bytes = 0;
-	struct stat st;
-
-	if (a->kind == UMBRA_AREA_INSIDE)
-		return find_inside(a, at_it, err);
-	a->io = open(a->place, O_RDWR | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
-	if (a->io < 0 && errno == ELOOP) /* devices are named by links */
-		a->io = a->kind == UMBRA_AREA_DEVICE ? open(a->place, O_RDWR | O_DIRECT | O_CLOEXEC)
-						     : -1;
-	if (a->io < 0 || fstat(a->io, &st) < 0)
-		return umbra_fail_errno(err, errno, "cannot open the diff area '%s'", a->place);
-	if (a->kind == UMBRA_AREA_FILE)
-		bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
-	else if (!S_ISBLK(st.st_mode) || ioctl(a->io, BLKGETSIZE64, &bytes) < 0)
-		bytes = 0;
-	return bytes < a->bytes ? moved(a, err) : 0;
-}
-
-int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err)
-{
-	_cleanup_free_ char *parent = parent_of(a->place);
-	const char *name = strrchr(a->place, '/') + 1;
-	_cleanup_close_ int dir = -1;
-	int r;
-
-	if (a->kind == UMBRA_AREA_DEVICE)
-		return 0;
-	if (!parent)
-		return umbra_oom(err);
-	dir = umbra_area_open_dir(a);
-	if (dir < 0)
-		return umbra_fail(
-			err, UMBRA_E_NOT_FOUND, ENOENT,
-			"the file '%s' is not there to be removed: mount the volume first",
-			a->place);
-	r = umbra_fixed_remove(dir, name, err);
-	if (r == 0 && a->kind == UMBRA_AREA_INSIDE)
-		rmdir(parent);
-	return r;
 }

@@ -33,6 +33,12 @@ struct umbra_area *umbra_area_alloc(void);
 /* Of an area whose record was read: is its place what it was? at_it: see umbra_area_open(). */
 int umbra_area_find(struct umbra_area *a, bool at_it, struct umbra_error *err);
 
+/* The root directory of what is mounted from a device, wherever that is; path, if not NULL, gets
+ * where, to be freed. -ENOENT: nothing is, or something lies over it. */
+int umbra_area_open_mounted(dev_t dev, char **path);
+/* The caller frees. */
+char *umbra_area_parent_of(const char *path);
+
 /* The directory that its file is in. -ENOENT: not there, or, of one inside, the volume is not
  * mounted there. */
 int umbra_area_open_dir(const struct umbra_area *a);

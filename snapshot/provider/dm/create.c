@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/log.h"
 #include "common/token.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/place.h"
@@ -30,7 +31,8 @@
 struct work {
 	struct umbra_protected *p; /* within prepare() */
 	struct umbra_id id, area;
-	bool full;   /* the live store has nothing to give */
+	bool full; /* the live store has nothing to give */
+	bool made_area;
 	int mark;    /* umbra_protected_mark() */
 	int control; /* device-mapper's descriptor, for the hold */
 	struct umbra_dm_device origin, snap;
@@ -199,7 +201,8 @@ static int try_to_prepare(struct work *w, struct umbra_member *m, struct umbra_e
 {
 	int r = umbra_dm_protect(m, &w->p, err);
 
-	if (r == 0)
+	w->made_area |= r > 0;
+	if (r >= 0)
 		r = make_ready(w, m, err);
 	w->p = umbra_protected_close(w->p);
 	if (r < 0)
@@ -253,6 +256,11 @@ int umbra_dm_hold_member(struct umbra_member *m, struct umbra_error *err)
 	struct work *w = m->priv;
 	int r = umbra_dm_hold_suspend(w->control, &w->origin, 0);
 
+	if (r == -EBUSY)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "cannot hold '%s': somebody else has suspended it, or frozen its "
+				  "filesystem: wait, or run 'fsfreeze --unfreeze %s'",
+				  w->origin.name, m->volume->mount);
 	return r < 0 ? umbra_fail_errno(err, r, "cannot hold '%s'", w->origin.name) : 0;
 }
 
@@ -324,6 +332,10 @@ int umbra_dm_abort(struct umbra_member *m, struct umbra_error *err)
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	int r;
 
+	if (m->priv && ((const struct work *)m->priv)->made_area)
+		umbra_log_info("'%s' has a diff area now, which stays for its next shadow copy: "
+			       "'umbra storage remove %s' removes it",
+			       m->volume->mount, m->volume->mount);
 	/* What is on disk and in the kernel counts, not what we think. */
 	m->priv = free_work(m->priv);
 	r = umbra_dm_find(m->state_fd, m->shadow, &p, err);

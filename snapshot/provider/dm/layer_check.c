@@ -95,11 +95,13 @@ static int check_line(const struct umbra_dm_info *info, const struct umbra_dm_li
 				  "use that one (--state), or delete them there",
 				  info->name);
 	if (!is_good(line->target))
-		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-				  "'%s' is a device-mapper device of type %s: %s", info->name,
-				  line->target, why_not(line->target));
+		return umbra_fail(err,
+				  is(line->target, "snapshot-origin") ? UMBRA_E_BUSY
+								      : UMBRA_E_UNSUPPORTED,
+				  EOPNOTSUPP, "'%s' is a device-mapper device of type %s: %s",
+				  info->name, line->target, why_not(line->target));
 	if (strcmp(line->target, "crypt") == 0 && key_in_keyring(line->params))
-		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOKEY,
 				  "the key of '%s' is in the kernel's keyring, where no second "
 				  "table finds it: run 'cryptsetup refresh --disable-keyring %s'",
 				  info->name, info->name);

@@ -93,7 +93,7 @@ int umbra_dm_keep(int state_fd, struct umbra_error *err); /* snapshot/storage.h 
 
 /* storage.c */
 extern const struct umbra_storage_ops umbra_dm_storage;
-/* The volume's diff area; where there is none yet one is made in the volume. */
+/* The volume's diff area; where there is none yet one is made in the volume: 1. */
 int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struct umbra_error *err);
 /* All free segments to the live store. */
 int umbra_dm_grant_all(struct umbra_protected *p, struct umbra_error *err);

@@ -344,7 +344,7 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 	dev_t real;
 	int r;
 
-	p->path = strdup(s->path);
+	p->path = umbra_asprintf("%s", s->path);
 	r = p->path ? umbra_protected_find(s, &p->layer.origin, err) : umbra_oom(err);
 	if (r == 0)
 		r = volume_sectors(p->layer.origin, &p->kernel.sectors, err);
@@ -525,7 +525,7 @@ int umbra_protected_abandon(int state_fd, dev_t origin, struct umbra_error *err)
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	struct umbra_error why = {0};
 	struct umbra_id area = {0};
-	int r = umbra_protected_area_of(state_fd, origin, &area, err);
+	int found, r = umbra_protected_area_of(state_fd, origin, &area, err);
 
 	if (r == 0)
 		return no_area(err);
@@ -537,11 +537,16 @@ int umbra_protected_abandon(int state_fd, dev_t origin, struct umbra_error *err)
 	if (is_marked(p))
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 				  "another umbra makes a shadow copy of '%s' at this time", s.path);
-	find_parts(p, &s, NULL, NULL);
+	found = find_parts(p, &s, NULL, &why);
 	r = clear_devices(p, err);
 	if (r == 0)
 		r = umbra_dm_state_remove(state_fd, area.s, err);
-	if (r == 0 && p->area && umbra_area_destroy(p->area, &why) < 0)
+	if (r == 0 && found == -ENOENT)
+		return 0; /* it is gone already */
+	if (r == 0 && found < 0)
+		umbra_log_warning("what is at the place of the diff area is left alone: %s",
+				  why.text);
+	else if (r == 0 && umbra_area_destroy(p->area, &why) < 0)
 		umbra_log_warning("%s", why.text);
 	return r;
 }

@@ -18,6 +18,18 @@
 
 /* --- making --- */
 
+/* Where the volume is mounted: as a whole, if its area shows where that is. */
+static char *mount_of(const struct umbra_volume *volume, const struct umbra_area *area)
+{
+	static const char end[] = "/" UMBRA_AREA_DIR "/" UMBRA_AREA_NAME;
+	const char *place = umbra_area_place(area);
+	size_t len = strlen(place), tail = strlen(end);
+
+	if (!umbra_area_is_inside(area) || len < tail)
+		return strdup(volume->mount);
+	return len == tail ? strdup("/") : strndup(place, len - tail);
+}
+
 static int identify(dev_t origin, const struct umbra_volume *volume, const struct umbra_area *area,
 		    struct umbra_dm_state *s, struct umbra_error *err)
 {
@@ -29,7 +41,7 @@ static int identify(dev_t origin, const struct umbra_volume *volume, const struc
 	s->area = *umbra_area_id(area);
 	s->name = strdup(info.name);
 	s->uuid = strdup(info.uuid);
-	s->path = strdup(volume->mount);
+	s->path = mount_of(volume, area);
 	s->place = umbra_area_record(area);
 	return s->name && s->uuid && s->path && s->place ? 0 : umbra_oom(err);
 }
@@ -75,13 +87,13 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 	_cleanup_area_ struct umbra_area *area = NULL;
 	int r = umbra_layer_check(wanted.origin, err);
 
-	if (r == 0 && !request->force)
-		r = umbra_place_early(state_fd, request->place, err);
 	if (r == 0)
 		r = forget_gone(state_fd, wanted.origin, err);
-
 	if (r == 0)
 		r = umbra_area_create(&wanted, &area, err);
+	/* Of a place that is good for nothing else is said. */
+	if (r == 0 && !request->force)
+		r = umbra_place_early(state_fd, request->place, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.area-made", err);
 	if (r == 0)
@@ -108,7 +120,10 @@ int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struc
 	int r = umbra_protected_open_dev(m->state_fd, m->volume->dev, UMBRA_PROTECTED_WAIT_MS, out,
 					 err);
 
-	return r == -ENOENT ? make_area(m->state_fd, &request, out, err) : r;
+	if (r != -ENOENT)
+		return r;
+	r = make_area(m->state_fd, &request, out, err);
+	return r < 0 ? r : 1;
 }
 
 /* --- reporting --- */
@@ -191,14 +206,15 @@ static json_t *report(const struct umbra_protected *p, const char *path)
 {
 	const struct umbra_pool_geometry *g = &p->pool->geometry;
 	json_int_t segment = (json_int_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
+	json_int_t bytes = (json_int_t)umbra_pool_sectors_of(g, g->segments) * UMBRA_DM_SECTOR;
 	struct umbra_dm_condition is;
 	json_t *doc;
 
 	remark(p, &is);
 	doc = json_pack("{s:s,s:I,s:I,s:i,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
-			segment * g->segments, "used", segment * (json_int_t)used_segments(p),
-			"copies", (int)visible(p->pool), "lost",
-			(int)count(p->pool, UMBRA_POOL_LOST), "state", state_name(p, &is));
+			bytes, "used", segment * (json_int_t)used_segments(p), "copies",
+			(int)visible(p->pool), "lost", (int)count(p->pool, UMBRA_POOL_LOST),
+			"state", state_name(p, &is));
 	doc = fill_report(doc, path, umbra_area_place(p->area), is.why);
 	if (doc && in_a_circle(p) && add_circle(doc, path) < 0) {
 		json_decref(doc);
@@ -270,7 +286,7 @@ static int add(int state_fd, const char *state_dir, const struct umbra_storage_r
 		r = make_area(state_fd, request, &p, err);
 	if (r < 0)
 		return r;
-	*out = report(p, request->volume->mount);
+	*out = report(p, p->path);
 	return *out ? 0 : umbra_oom(err);
 }
 
@@ -286,7 +302,7 @@ static int resize(int state_fd, const char *state_dir, const struct umbra_storag
 					     UMBRA_PROTECTED_WAIT_MS, &p, err);
 	if (r < 0)
 		return r;
-	*out = report(p, request->volume->mount);
+	*out = report(p, p->path);
 	return *out ? same : umbra_oom(err);
 }
 
@@ -305,10 +321,11 @@ static int remove_area(int state_fd, const char *state_dir,
 		return r;
 	if (visible(p->pool) > 0 && !request->force)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-				  "the diff area of '%s' has %s: 'umbra delete --all' deletes what "
-				  "there is, --force loses it",
+				  "the diff area of '%s' has %s: 'umbra delete --all %s' deletes "
+				  "what there is, --force loses it",
 				  request->volume->mount,
-				  UMBRA_COUNT(visible(p->pool), "shadow copy", "shadow copies"));
+				  UMBRA_COUNT(visible(p->pool), "shadow copy", "shadow copies"),
+				  request->volume->mount);
 	if (visible(p->pool) > 0) {
 		r = umbra_protected_begin(p, &next, err);
 		if (r == 0)
