@@ -63,9 +63,7 @@ static int report(const struct umbra_cli *cli, json_t *areas, bool is_list, stru
 {
 	if (cli->json)
 		return umbra_output_json(json_pack("{s:O}", "areas", areas), err);
-	if (is_list && json_array_size(areas) == 0 && geteuid() != 0)
-		umbra_log_info("diff areas belong to root, who alone can see them");
-	else if (is_list && json_array_size(areas) == 0)
+	if (is_list && json_array_size(areas) == 0)
 		umbra_log_info(
 			"there are no diff areas yet (the first block copy of a volume makes "
 			"one; so does 'umbra storage add PATH')");

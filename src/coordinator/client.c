@@ -62,6 +62,17 @@ bool umbra_coordinator_release_leftovers(void)
 	return !told.trouble;
 }
 
+static void block_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(how, &set, NULL);
+}
+
 /*
  * The coordinator must outlive its requester for as long as undoing takes: a session of its own
  * keeps the terminal's signals away; the closed socket tells it all it has to know.
@@ -74,6 +85,7 @@ static _Noreturn void run_child(int fd)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	block_signals(SIG_UNBLOCK);
 	/* Who reads the requester's output must not have to wait for us. */
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null >= 0) {
@@ -102,12 +114,15 @@ int umbra_coordinator_connect(const char *state_dir, struct umbra_coordinator **
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return umbra_fail_errno(err, errno, "cannot talk to the coordinator");
 	fflush(NULL);
+	/* Until the child has a session of its own, what the terminal sends would end it. */
+	block_signals(SIG_BLOCK);
 	c->child = fork();
 	if (c->child == 0) {
 		close(fds[0]);
 		umbra_coordinator_close(TAKE_PTR(c));
 		run_child(fds[1]);
 	}
+	block_signals(SIG_UNBLOCK);
 	close(fds[1]);
 	c->fd = fds[0];
 	if (c->child < 0)

@@ -61,8 +61,8 @@ static int load_previous(struct creation *c, struct umbra_member *m, struct umbr
 	if (count >= UMBRA_VOLUME_SHADOWS_MAX)
 		return umbra_fail(err, UMBRA_E_NO_SPACE, EDQUOT,
 				  "'%s' has %zu shadow copies, the most a volume can have: delete "
-				  "some, as with 'umbra delete --oldest'",
-				  m->shadow->path, count);
+				  "some, as with 'umbra delete --oldest %s'",
+				  m->shadow->path, count, m->shadow->path);
 	for (i = 0; set && i < set->n_shadows; i++) {
 		if (strcmp(set->shadows[i]->path, m->shadow->path) != 0)
 			continue;
@@ -268,14 +268,16 @@ static void undo(struct creation *c, struct umbra_error *err)
 {
 	char token[UMBRA_TOKEN_LEN + 1];
 	struct umbra_error why = {0};
+	bool same;
 
 	if (!c->recorded || umbra_undo_set(c->s, c->set, c->members, &why) == 0)
 		return;
+	same = err && strstr(err->text, why.text);
 	umbra_token_format(c->set->time, token);
-	umbra_log_warning(
-		"what is left of the unfinished set %s could not be removed (%s); the next "
-		"create, delete or check tries again",
-		token, why.text);
+	umbra_log_warning("what is left of the unfinished set %s could not be removed%s%s%s; the "
+			  "next create, delete or check tries again",
+			  token, same ? ", for the same reason" : " (", same ? "" : why.text,
+			  same ? "" : ")");
 	if (err && err->code == UMBRA_E_INTERNAL)
 		err->code = why.code;
 }

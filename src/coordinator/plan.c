@@ -48,7 +48,7 @@ static int add(struct umbra_plan *plan, struct umbra_volume *volume,
 	return 0;
 }
 
-/* A weaker copy than this volume usually gets must not come about in silence. */
+/* A weaker copy than this volume could have must not come about in silence. */
 static void warn_of_better(struct umbra_session *s, const struct umbra_volume *volume,
 			   const struct umbra_provider *chosen)
 {
@@ -59,8 +59,8 @@ static void warn_of_better(struct umbra_session *s, const struct umbra_volume *v
 	for (i = 0; i < n; i++) {
 		struct umbra_error why = {0};
 
-		if (p[i]->label <= chosen->label || p[i]->probe(volume, &why) > 0 ||
-		    why.code != UMBRA_E_READ_ONLY)
+		if (p[i]->label <= chosen->label || p[i]->probe(volume, &why) > 0 || !why.text[0] ||
+		    why.code == UMBRA_E_UNSUPPORTED || why.code == UMBRA_E_PERMISSION)
 			continue;
 		umbra_session_warn(s, "'%s' is copied by '%s', not by '%s': %s", volume->path,
 				   chosen->name, p[i]->name, why.text);

@@ -2,6 +2,7 @@
 #include "coordinator/server.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "common/log.h"
 #include "coordinator/activate.h"
@@ -201,12 +202,23 @@ static int serve_check(struct umbra_session *s, const json_t *request, json_t *r
 	return 0;
 }
 
+static int need_root(struct umbra_error *err)
+{
+	return geteuid() == 0
+		       ? 0
+		       : umbra_fail(err, UMBRA_E_PERMISSION, EPERM,
+				    "diff areas, and the block copies in them, belong to root, "
+				    "who alone can see and change them");
+}
+
 static int serve_storage(struct umbra_session *s, const json_t *request, json_t *result,
 			 struct umbra_error *err)
 {
 	_cleanup_json_ json_t *areas = json_array();
-	int r;
+	int r = need_root(err);
 
+	if (r < 0)
+		return r;
 	if (!areas)
 		return umbra_oom(err);
 	if (umbra_storage_changes(request))
@@ -233,8 +245,10 @@ static int serve_activate(struct umbra_session *s, const json_t *request, json_t
 			  struct umbra_error *err)
 {
 	int64_t wait_s = umbra_doc_int(request, "wait_s", 0);
-	int r;
+	int r = need_root(err);
 
+	if (r < 0)
+		return r;
 	if (wait_s < 0 || wait_s > UMBRA_ACTIVATE_WAIT_MAX)
 		return bad_request(err, "wait_s");
 	r = begin_look(s, request, err);

@@ -22,19 +22,22 @@ static int list_one(const struct umbra_session *s, const struct umbra_storage_op
 			 err);
 }
 
-static int list(struct work *w, struct umbra_error *err)
+static int list_all(const struct umbra_session *s, json_t *areas, struct umbra_error *err)
 {
 	const struct umbra_provider *const *p;
 	size_t n, i;
 	int r = 0;
 
-	if (w->ops)
-		return list_one(w->s, w->ops, w->areas, err);
 	p = umbra_providers(&n);
 	for (i = 0; r == 0 && i < n; i++)
 		if (p[i]->storage)
-			r = list_one(w->s, p[i]->storage, w->areas, err);
+			r = list_one(s, p[i]->storage, areas, err);
 	return r;
+}
+
+static int list(struct work *w, struct umbra_error *err)
+{
+	return w->ops ? list_one(w->s, w->ops, w->areas, err) : list_all(w->s, w->areas, err);
 }
 
 static int append(struct work *w, int r, json_t *report, struct umbra_error *err)
@@ -68,12 +71,6 @@ static int resize(struct work *w, struct umbra_error *err)
 	return append(w, r, report, err);
 }
 
-static int remove_area(struct work *w, struct umbra_error *err)
-{
-	return w->ops->remove(umbra_engine_state_fd(w->s->engine),
-			      umbra_engine_state_dir(w->s->engine), &w->request, err);
-}
-
 /* Whoever lists sets is told at once what became of its copies. */
 static int tell(struct umbra_session *s, struct umbra_error *err)
 {
@@ -84,6 +81,14 @@ static int tell(struct umbra_session *s, struct umbra_error *err)
 	if (r == 0)
 		r = umbra_mark_gone(s, gone, err);
 	return r < 0 ? r : umbra_reconcile(s, NULL, err);
+}
+
+static int remove_area(struct work *w, struct umbra_error *err)
+{
+	int r = w->ops->remove(umbra_engine_state_fd(w->s->engine),
+			       umbra_engine_state_dir(w->s->engine), &w->request, err);
+
+	return r < 0 ? r : tell(w->s, err);
 }
 
 static int give_up_area(struct umbra_session *s, const char *area, bool force,
@@ -139,6 +144,33 @@ bool umbra_storage_changes(const json_t *request)
 	return i == UMBRA_ARRAY_SIZE(verbs) || verbs[i].changes;
 }
 
+/* The person means the diff area of a volume that is not mounted there now. */
+static int is_of_unmounted(struct work *w, const char *path, struct umbra_error *err)
+{
+	_cleanup_json_ json_t *areas = json_array();
+	const json_t *area;
+	size_t i;
+	int r = areas ? list_all(w->s, areas, err) : umbra_oom(err);
+
+	json_array_foreach (areas, i, area) {
+		_cleanup_free_ char *volume = NULL;
+		const char *state = umbra_doc_string(area, "state");
+
+		if (r < 0 || umbra_doc_get_path(area, "volume", &volume) < 0 ||
+		    strcmp(volume, path) != 0)
+			continue;
+		if (state && strcmp(state, "missing") == 0)
+			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "%s",
+					  umbra_doc_string(area, "why"));
+		return umbra_fail(
+			err, UMBRA_E_NOT_FOUND, ENODEV,
+			"'%s' has a diff area when its volume is mounted there, which it is "
+			"not: mount it first",
+			path);
+	}
+	return r;
+}
+
 /* The provider that would copy the volume, if it is one that has diff areas. */
 static int choose(struct work *w, struct umbra_error *err)
 {
@@ -152,6 +184,9 @@ static int choose(struct work *w, struct umbra_error *err)
 			w->ops = p[i]->storage;
 	if (w->ops)
 		return 0;
+	if (strcmp(w->request.volume->path, w->request.volume->mount) != 0 &&
+	    is_of_unmounted(w, w->request.volume->path, err) < 0)
+		return -ENODEV;
 	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP, "'%s' cannot have a diff area: %s",
 			  w->request.volume->path,
 			  why.text[0] ? why.text : "no provider here works with diff areas");

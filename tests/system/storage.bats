@@ -12,12 +12,14 @@ load helper
 	[ -z "$stderr" ]
 }
 
-@test "an ordinary user is told that they are root's" {
-	run -0 --separate-stderr as_user "$UMBRA" storage
-	[ -z "$output" ]
-	[[ $stderr == *"belong to root"* ]]
-	run -0 as_user "$UMBRA" storage --json
-	[ "$(jq -c .areas <<<"$output")" = '[]' ]
+@test "an ordinary user is told that they are root's, and that is no success" {
+	local words
+	for words in storage "storage --json" "storage add $T" activate; do
+		# shellcheck disable=SC2086 # words
+		run -1 --separate-stderr as_user "$UMBRA" $words
+		[ -z "$output" ]
+		[[ $stderr == *"belong to root"* ]]
+	done
 }
 
 @test "an area that there is not cannot be given up" {

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What block copies say when something cannot be done: what, why, and what to do about it.
+# vm: --time 300 --mem 768M --disk 320M --disk 160M
+load ../system/helper
+load volume
+
+TEST_LIMIT=100
+DISK=/dev/ubdb
+SIDE=/dev/ubdc
+
+teardown() {
+	drop_volumes
+	umbra_teardown
+}
+
+# says STATUS ERE COMMAND…: it ends so, and says that, once.
+says() {
+	local status_=$1 what=$2
+	shift 2
+	run "$@"
+	echo "$output"
+	[ "$status" = "$status_" ] && [ "$(grep -cE -- "$what" <<<"$output")" = 1 ]
+}
+
+@test "creations on a damaged diff area leave nothing behind, and say why once" {
+	local i
+	volume vol $DISK ext4
+	umbra storage add --at $SIDE "$T/vol"
+	create "$T/vol"
+	end_umbrad
+	dd if=/dev/zero of=$SIDE bs=1M count=4 conv=fsync status=none
+	for i in 1 2 3; do
+		says 1 "superblock.*damaged" create "$T/vol"
+	done
+	run -1 umbra check
+	[[ $output != *unfinished* && $output == *"1 set, "* ]]
+	[[ $output == *"umbra storage remove --force"* ]]
+	umbra storage remove --force "$T/vol"
+	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
+	create "$T/vol"
+	umbra check
+}
+
+@test "a diff area whose file is gone, or whose volume is mounted elsewhere, is given up in silence" {
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	chattr -R -i "$T/vol/.umbra"
+	rm -r "$T/vol/.umbra"
+	run -0 umbra storage remove --force "$T/vol"
+	[ -z "$output" ]
+	umbra storage add --size 40M "$T/vol"
+	umount "$T/vol"
+	mkdir "$T/elsewhere"
+	mount /dev/mapper/vol "$T/elsewhere"
+	run -0 umbra storage remove --force "$T/elsewhere"
+	[ -z "$output" ]
+	[ ! -e "$T/elsewhere/.umbra" ]
+	umbra check
+}
+
+@test "a volume with a diff area that is not mounted: it is said that it has to be" {
+	local verb
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	umount "$T/vol"
+	for verb in remove "remove --force" "resize --size 50M"; do
+		# shellcheck disable=SC2086 # words
+		says 1 "'$T/vol' has a diff area.*mount it first" umbra storage $verb "$T/vol"
+	done
+	dmsetup remove vol
+	says 1 "volume 'vol' .*is not there.*umbra storage remove --force [0-9a-f-]{36}" \
+		umbra storage remove "$T/vol"
+}
+
+@test "a volume was removed below its copies: check names it, and how its devices go" {
+	local area
+	volume vol $DISK ext4
+	create "$T/vol"
+	umount "$T/vol"
+	dmsetup remove vol # as lvremove does
+	umbra delete --yes --all "$T/vol" || true
+	umbra check >"$T/line" || true
+	umbra delete --yes --forget "$(grep -om 1 '@GMT[0-9.-]*' "$T/line" | head -n 1)"
+	dmsetup ls | grep -- -real
+	area=$(umbra storage --json | jq -r '.areas[0].place')
+	says 1 "problem: the diff area of '$T/vol' is missing.*umbra storage remove --force $area" umbra check
+	umbra storage remove --force "$area"
+	[ "$(dmsetup ls)" = "No devices found" ]
+	umbra check
+}
+
+@test "a LUKS volume with its key in the keyring: refused, and copied by file only with a warning" {
+	local table
+	command -v cryptsetup >/dev/null || skip "no cryptsetup"
+	echo -n secret >"$T/key"
+	cryptsetup -q luksFormat --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+		--key-file "$T/key" $DISK
+	cryptsetup open --key-file "$T/key" $DISK vol
+	table=$(dmsetup table vol)
+	[[ $table == *" :64:"* ]] || skip "cryptsetup does not use the keyring here"
+	filesystem vol ext4
+	says 1 "keyring.*cryptsetup refresh --disable-keyring vol" create --provider dm "$T/vol"
+	says 1 "keyring.*cryptsetup refresh --disable-keyring vol" umbra storage add "$T/vol"
+	says 0 "warning.*not by 'dm'.*cryptsetup refresh --disable-keyring vol" create "$T/vol"
+	umbra delete --yes --all "$T/vol"
+	cryptsetup refresh --disable-keyring --key-file "$T/key" vol
+	run -0 create "$T/vol"
+	[[ $output == *"filesystem"*"(dm)" ]]
+}
+
+@test "bad places and sizes of a diff area" {
+	volume vol $DISK ext4
+	mkdir "$T/dir"
+	: >"$T/file"
+	export UMBRA_STATE=/var/lib/umbra # where places that are mounted late are refused
+	says 1 "something at '$T/dir' already" umbra storage add --force --at "$T/dir" "$T/vol"
+	says 1 "something at '$T/file' already" umbra storage add --at "$T/file" "$T/vol"
+	says 1 "something at '/dev/null' already" umbra storage add --at /dev/null "$T/vol"
+	mkfs.ext4 -q -F $SIDE
+	mount $SIDE "$T/dir"
+	says 1 "'$SIDE' is in use.*lsblk" umbra storage add --force --at $SIDE "$T/vol"
+	umount "$T/dir"
+	says 1 "'$SIDE' has 160 MiB, less than the 200 MiB" \
+		umbra storage add --force --size 200M --at $SIDE "$T/vol"
+	[ ! -e /var/lib/umbra/dm ] || [ -z "$(ls /var/lib/umbra/dm)" ]
+	umbra storage add --force --size 100M --at $SIDE --json "$T/vol" | jq -e '.areas[0].size == 104857600'
+	umbra storage remove "$T/vol"
+	umbra storage add --size 48M --json "$T/vol" | jq -e '.areas[0].size == 50331648'
+	create "$T/vol"
+	says 1 "umbra delete --all $T/vol'" umbra storage remove "$T/vol"
+	umbra delete --yes --all "$T/vol"
+	umbra storage remove "$T/vol"
+}
+
+@test "a volume that is frozen is not held, and it is said how it thaws" {
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	fsfreeze -f "$T/vol"
+	says 1 "fsfreeze --unfreeze $T/vol" create "$T/vol"
+	fsfreeze -u "$T/vol"
+	create "$T/vol"
+}
+
+@test "Ctrl-C at any time ends a storage add as what it is" {
+	local i pid status
+	volume vol $DISK ext4
+	for i in {1..15}; do
+		set -m # a group of its own, as from a terminal
+		umbra storage add --size 40M "$T/vol" >"$T/line" 2>"$T/err" &
+		pid=$!
+		set +m
+		sleep "0.0$((i % 10))"
+		kill -INT -- -$pid 2>/dev/null || true
+		status=0
+		wait $pid || status=$?
+		! grep "killed by signal" "$T/err" || return 1
+		umbra storage remove "$T/vol" 2>/dev/null || true
+	done
+}
+
+@test "a creation that fails says which diff areas it made" {
+	volume vol $DISK ext4
+	UMBRA_TEST_FAULT=dm.unlocked:fail says 1 "'$T/vol' has a diff area now.*umbra storage remove $T/vol'" create "$T/vol"
+	UMBRA_TEST_FAULT=dm.unlocked:fail run -1 create "$T/vol"
+	[[ $output != *"has a diff area now"* ]]
+	umbra storage remove "$T/vol"
+}
+
+@test "a directory that is mounted by itself: the diff area is at the top of the volume" {
+	volume vol $DISK ext4
+	mkdir "$T/vol/sub" "$T/bind"
+	echo one >"$T/vol/sub/file"
+	mount --bind "$T/vol/sub" "$T/bind"
+	create "$T/bind"
+	[ ! -e "$T/bind/.umbra" ]
+	[ -e "$T/vol/.umbra/diff-area" ]
+	umbra storage --json | jq -e --arg vol "$T/vol" '.areas[0].volume == $vol'
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	[ "$(cat "$T/tree/latest$T/bind/file")" = one ]
+	umbra umount "$T/tree"
+	umbra delete --yes --all "$T/bind"
+	umbra storage remove "$T/bind"
+	[ ! -e "$T/vol/.umbra" ]
+}
+
+@test "an ordinary user's copy of a volume leaves out what is umbra's, without a word" {
+	local copy
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	rmdir "$T/vol/lost+found"
+	mkdir "$T/vol/.umbra-not" "$T/vol/sub" "$T/vol/sub/.umbra"
+	chmod 755 "$T/vol"
+	run -0 as_user "$UMBRA" create "$T/vol"
+	[[ $output != *warning* ]]
+	run -0 as_user "$UMBRA" diff "$T/vol"
+	[[ $output != *added* && $output != *removed* ]]
+	# Root's, too: it would be a file as large as the diff area.
+	create --provider copy "$T/vol"
+	umbra show --json latest | jq -e '.volumes[0].notes == []'
+	copy=$UMBRA_STATE/copies/$(umbra show --json latest | jq -r '.volumes[0].shadow')/tree
+	[ ! -e "$copy/.umbra" ]
+	[ -d "$copy/sub/.umbra" ]
+}
