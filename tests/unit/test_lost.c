@@ -217,6 +217,7 @@ Test(lost, what_fails_again_and_again_is_tried_more_and_more_seldom)
 	struct umbra_lost *l = begin();
 	off_t before = times_asked(), then;
 
+	cr_assert_not_null(set);
 	write_file(path, "");
 	settle_for(l, 4000);
 	then = times_asked() - before;
