@@ -252,6 +252,17 @@ no_room() {
 	is_copy 2 ext4
 }
 
+@test "killed when a set has lost one copy for it: the others of that set are there, and it goes on" {
+	no_room
+	UMBRA_TEST_FAULT=revert.cleared:kill run -1 umbra revert --yes --force "$T/vol" --from "$(token 2)"
+	umbra list --json | jq -e --arg token "$(token 4)" '.sets[-1].timestamp == $token'
+	umbra show "$(token 4)"
+	umbra revert --yes --force "$T/vol" --from "$(token 2)"
+	is_copy 2 ext4
+	umbra delete --yes "$(token 4)"
+	umbra check
+}
+
 @test "a copy in which the diff area lies elsewhere is not reverted to" {
 	local record
 	reverted_volume ext4 2 /dev/ubdc
