@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/urgent.h"
 #include "snapshot/sys/guard_wire.h"
 #include "snapshot/sys/limit.h"
 
@@ -44,6 +45,7 @@ struct umbra_guard {
 	bool timed;
 	struct rlimit core;
 	int dumpable;
+	struct umbra_urgency before;
 };
 
 static int64_t limit_us(void)
@@ -261,6 +263,7 @@ static int harden(struct umbra_guard *g, struct umbra_error *err)
 	(void)strerror(
 		EIO); /* the words of errors are read from a file when they are first needed */
 	touch_stack();
+	umbra_urgent_raise(&g->before);
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
 		return umbra_fail_errno(err, errno,
 					"cannot lock memory, which holding volumes needs");
@@ -273,6 +276,7 @@ static void soften(struct umbra_guard *g)
 		umbra_limit_stop(&g->alarm);
 	g->timed = false;
 	munlockall();
+	umbra_urgent_put_back(&g->before);
 	setrlimit(RLIMIT_CORE, &g->core);
 	prctl(PR_SET_DUMPABLE, g->dumpable);
 }

@@ -4,8 +4,9 @@
  * before and disarms it after:
  *
  *	umbra_guard_start	two processes are started, the second a little behind the first
- *	umbra_guard_arm		their timers run; our memory is locked, a core dump impossible, and
- *				a signal will interrupt a suspend that takes too long
+ *	umbra_guard_arm		their timers run; our memory is locked, a core dump impossible, our
+ *				priority high, and a signal will interrupt a suspend that takes too
+ *				long
  *	... suspend, umbra_guard_check, commit, umbra_guard_check, resume ...
  *	umbra_guard_disarm	all is as before; may be armed again
  *	umbra_guard_stop

@@ -6,11 +6,13 @@
 #include <sys/mman.h>
 
 #include "common/log.h"
+#include "common/urgent.h"
 #include "common/util.h"
 
 void umbra_lock_memory(void)
 {
 	umbra_be_spared();
+	umbra_urgent_usual();
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
 		umbra_log_warning("cannot lock memory: %s", strerror(errno));
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* umbra-guard(8): releases what is held when its holder cannot. */
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/urgent.h"
 #include "common/util.h"
 #include "guard/watch.h"
 #include "snapshot/sys/thaw.h"
@@ -24,16 +24,6 @@
 #define STACK           (64U << 10)
 
 static struct umbra_watch_state state = {.file_fd = -1};
-
-/* What is tried here makes the guard better; without it, it still does its work. */
-static void get_ahead(void)
-{
-	struct sched_param first = {.sched_priority = 1};
-
-	umbra_be_spared();
-	if (sched_setscheduler(0, SCHED_FIFO, &first) < 0 && setpriority(PRIO_PROCESS, 0, -20) < 0)
-		umbra_log_debug("cannot get a better priority");
-}
 
 /* Nothing but the holder's end ends us: who shuts the machine down must not leave it held. */
 static void ignore_signals(void)
@@ -79,7 +69,8 @@ static int prepare(struct umbra_error *err)
 	state.timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (state.timer < 0)
 		return umbra_fail_errno(err, errno, "cannot have a timer");
-	get_ahead();
+	umbra_be_spared();
+	umbra_urgent_raise(NULL);
 	return lock_memory(err);
 }
 

@@ -301,6 +301,21 @@ Test(daemon, a_second_that_cannot_be_ended_is_no_hindrance)
 	waitpid(second, NULL, __WALL);
 }
 
+/* Writers wait for it, whoever started it. */
+Test(daemon, is_not_idle_when_who_started_it_was)
+{
+	const struct sched_param none = {0};
+	struct umbra_error err = {0};
+	pid_t pid;
+
+	need_it();
+	cr_assert_eq(sched_setscheduler(0, SCHED_IDLE, &none), 0);
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	pid = wait_for_looker();
+	cr_assert_neq(sched_getscheduler(pid), SCHED_IDLE);
+	cr_assert_neq(sched_getscheduler(child_of(pid)), SCHED_IDLE);
+}
+
 /* It would end when it has taken the first one's place. */
 Test(daemon, a_second_that_is_told_to_end_is_no_hindrance)
 {

@@ -5,11 +5,14 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -426,6 +429,24 @@ Test(hold, what_one_guard_has_released_the_other_leaves_alone)
 	usleep(700000);
 	cr_assert(lab_suspended(0));
 	lab_resume(0);
+}
+
+/* As cron does it, with `nice ionice -c idle`: others must not wait for us to get our turn. */
+Test(hold, who_holds_is_not_idle)
+{
+	const struct sched_param none = {0};
+	pid_t pid;
+
+	cr_assert_eq(sched_setscheduler(0, SCHED_IDLE, &none), 0);
+	cr_assert_eq(setpriority(PRIO_PROCESS, 0, 19), 0);
+	cr_assert_eq(syscall(SYS_ioprio_set, 1, 0, 3 << 13), 0);
+	pid = start_create("create.held:stop:2");
+	cr_assert(wait_until_held());
+	cr_assert_neq(sched_getscheduler(holder()), SCHED_IDLE);
+	cr_assert_neq(syscall(SYS_ioprio_get, 1, holder()) >> 13, 3);
+	kill(holder(), SIGKILL);
+	waitpid(pid, NULL, 0);
+	wait_until_free("then", 3000);
 }
 
 /* Resuming the first waits for a disk: that keeps no other. */
