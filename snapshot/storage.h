@@ -108,6 +108,13 @@ struct umbra_storage_ops {
 	int (*let_go)(int limit_ms, struct umbra_error *err);
 
 	/*
+	 * Who looks after areas was told to end: from here on no writer waits for it. A volume
+	 * whose diff area gets full before the next one looks goes on, and its copies are lost. May
+	 * be NULL.
+	 */
+	int (*leave)(int state_fd, struct umbra_error *err);
+
+	/*
 	 * After a start of the machine, before the volumes are mounted: puts every volume that has
 	 * copies under its layer. Copies of volumes that were, or may have been, written without it
 	 * are lost, and told. Waits for volumes that are not there yet, all in all for wait_ms;

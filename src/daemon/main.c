@@ -199,10 +199,30 @@ static bool is_needed_again(struct daemon *d)
 	return look(d) >= 0 && lock(d) == 0;
 }
 
+/* Whoever stops us for good must not hang the volumes with that. */
+static void leave(const struct daemon *d)
+{
+	const struct umbra_provider *const *p;
+	size_t n, i;
+
+	p = umbra_providers(&n);
+	for (i = 0; i < n; i++) {
+		struct umbra_error err = {0};
+
+		if (p[i]->storage && p[i]->storage->leave &&
+		    p[i]->storage->leave(umbra_engine_state_fd(d->engine), &err) < 0)
+			umbra_log_error("%s", err.text);
+	}
+}
+
 static void loop(struct daemon *d)
 {
-	while (!watch(d) && is_needed_again(d))
-		;
+	do {
+		if (watch(d)) {
+			leave(d);
+			return;
+		}
+	} while (is_needed_again(d));
 }
 
 static int least_ms(void)

@@ -189,6 +189,37 @@ other_second() {
 
 stopped_coordinator() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
 
+walls_closed() {
+	dmsetup info -c --noheadings --separator ' ' -o name,suspended | awk '
+		/-wall/ {n++; if ($2 != "Suspended") exit 1}
+		END {if (!n) exit 1}'
+}
+
+@test "umbrad is told to end: nobody waits for it, and the copies are there as long as there is room" {
+	volume vol /dev/ubdb ext4
+	BIG=300
+	copies 3 96M 10
+	walls_closed
+	end_umbrad
+	run ! walls_closed
+	fill_big 10
+	is_whole 1
+	is_whole 3
+	# The next one goes on with it.
+	"$UMBRA_BUILD/src/daemon/umbrad" --state "$UMBRA_STATE" --syslog 3>&- &
+	wait_for 5 walls_closed
+	write_over 50 5
+	is_whole 3
+	nothing_suspended
+	end_umbrad
+	write_over 300 5
+	run ! is_whole 3
+	umbra list --json | jq -e '.sets[-1].volumes[0].lost'
+	nothing_suspended
+	create "$T/vol"
+	wait_for 5 walls_closed
+}
+
 @test "a creation that is stopped before its instant keeps nobody from space, and is undone" {
 	local maker
 	volume vol /dev/ubdb ext4

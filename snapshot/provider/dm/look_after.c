@@ -366,14 +366,28 @@ static int compact(struct umbra_protected *p, struct known *k, const struct umbr
 	return r < 0 ? r : umbra_dm_grant_all(p, err);
 }
 
+/* An umbrad that was told to end has left it open. */
+static int close_wall(const struct umbra_protected *p, struct umbra_error *err)
+{
+	struct umbra_gauge gauge = {0};
+	int r = umbra_gauge_read(p, &gauge, err);
+
+	return r < 0 || !gauge.store
+		       ? r
+		       : umbra_store_device_close(&p->kernel, gauge.store->number, err);
+}
+
 static int look_at(struct umbra_protected *p, struct known *k, struct look *look,
 		   struct umbra_error *err)
 {
 	struct umbra_gauge gauge = {0};
-	int r;
+	int r = 0;
 
 	if (p->in) {
-		r = make_room(p, look, &gauge, err);
+		if (!k->opened)
+			r = close_wall(p, err);
+		if (r == 0)
+			r = make_room(p, look, &gauge, err);
 		if (r < 0)
 			return r;
 		r = compact(p, k, &gauge, look, err);

@@ -373,6 +373,7 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.alarm = umbra_harm_alarm,
 	.depends_on = umbra_dm_depends_on,
 	.let_go = umbra_walls_let_go,
+	.leave = umbra_walls_leave,
 	.activate = umbra_dm_activate,
 	.keep = umbra_dm_keep,
 };

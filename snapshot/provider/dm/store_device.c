@@ -181,6 +181,21 @@ static int find_suspended(const struct umbra_dm_info walls[WALLS])
 	return i;
 }
 
+/* Given up: who comes to it gets errors. */
+static bool is_given_up(const struct umbra_dm_info *wall)
+{
+	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+
+	return !wall->suspended &&
+	       umbra_dm_table(umbra_dm_named(wall->name), UMBRA_DM_LIVE, &table, NULL) == 0 &&
+	       table.n == 1 && strcmp(table.v[0].target, "error") == 0;
+}
+
+static bool is_end(const struct umbra_dm_info *wall)
+{
+	return wall->suspended || is_given_up(wall);
+}
+
 /* The wall that nobody gets through: cow<S> ends at it, or at one that leads to it since it was
  * opened. Those that killed processes left beside that way are removed. */
 static int find_wall(const struct umbra_kernel *k, uint64_t store, struct umbra_dm_info *out,
@@ -200,7 +215,7 @@ static int find_wall(const struct umbra_kernel *k, uint64_t store, struct umbra_
 		r = behind(cow.name, &dev, err);
 	if (r == 0)
 		i = find(walls, dev);
-	while (r == 0 && i < WALLS && !walls[i].suspended && !on_the_way[i]) {
+	while (r == 0 && i < WALLS && !is_end(&walls[i]) && !on_the_way[i]) {
 		on_the_way[i] = true;
 		r = behind(walls[i].name, &dev, err);
 		i = find(walls, dev);
@@ -209,7 +224,7 @@ static int find_wall(const struct umbra_kernel *k, uint64_t store, struct umbra_
 		return r;
 	if (i == WALLS)
 		i = find_suspended(walls);
-	if (i == WALLS || !walls[i].suspended)
+	if (i == WALLS || !is_end(&walls[i]))
 		return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "there is no wall behind '%s'",
 				  cow.name);
 	on_the_way[i] = true;
@@ -501,7 +516,7 @@ int umbra_store_device_granted(const struct umbra_kernel *k, uint64_t store, uin
 
 	name_of(k, "cow", store, &cow);
 	r = wall_of(k, umbra_dm_named(cow.name), &at, &end, &wall, err);
-	for (i = 0; r == 0 && !wall.suspended && i < WALLS; i++)
+	for (i = 0; r == 0 && !is_end(&wall) && i < WALLS; i++)
 		r = wall_of(k, umbra_dm_numbered(wall.dev), &at, NULL, &wall, err);
 	if (r < 0)
 		return r;
@@ -528,6 +543,14 @@ int umbra_store_device_give_up(const struct umbra_kernel *k, uint64_t store,
 			r = one;
 	}
 	return r;
+}
+
+int umbra_store_device_close(const struct umbra_kernel *k, uint64_t store, struct umbra_error *err)
+{
+	struct umbra_dm_info wall;
+	int r = find_wall(k, store, &wall, err);
+
+	return r < 0 || wall.suspended ? r : close_wall(wall.name, err);
 }
 
 int umbra_store_device_remove(const struct umbra_kernel *k, uint64_t store, struct umbra_error *err)

@@ -61,9 +61,13 @@ int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_po
 int umbra_store_device_granted(const struct umbra_kernel *k, uint64_t store, uint64_t *chunks,
 			       struct umbra_error *err);
 
-/* The volume goes on and the copies are lost: the wall becomes an error. Needs no lock either. */
+/* The volume goes on, and the copies are lost as soon as a writer comes to the wall, which becomes
+ * an error. Needs no lock either. */
 int umbra_store_device_give_up(const struct umbra_kernel *k, uint64_t store,
 			       struct umbra_error *err);
+
+/* From here on writers wait at the wall again: somebody is there who gives them room. */
+int umbra_store_device_close(const struct umbra_kernel *k, uint64_t store, struct umbra_error *err);
 
 /* Removes the devices, as far as they are there. Writers that wait at the wall are let go first, as
  * by give_up(). */

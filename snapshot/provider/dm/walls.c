@@ -8,6 +8,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/token.h"
+#include "snapshot/provider/dm/state.h"
 #include "snapshot/provider/dm/store_device.h"
 
 #define SNAP "snap"
@@ -125,4 +126,33 @@ int umbra_walls_let_go(int limit_ms, struct umbra_error *err)
 	}
 	forget_unseen();
 	return r < 0 ? r : waiting > 0;
+}
+
+static int leave_area(const struct umbra_dm_state *s, void *arg)
+{
+	_cleanup_dm_list_ struct umbra_dm_list list = {0};
+	struct umbra_kernel k = {.area = s->area};
+	struct umbra_device_name snaps;
+	struct umbra_error why = {0};
+	uint64_t store;
+	size_t i;
+	int r;
+
+	(void)arg;
+	umbra_device_name(&k.area, SNAP, &snaps);
+	r = umbra_dm_list(snaps.uuid, &list, &why);
+	for (i = 0; r >= 0 && i < list.n; i++) {
+		store = store_of(&list.v[i], &k.area);
+		if (store)
+			r = umbra_store_device_give_up(&k, store, &why);
+	}
+	if (r < 0)
+		umbra_log_error("writers to '%s' may have to wait for the next umbrad: %s", s->path,
+				why.text);
+	return 0;
+}
+
+int umbra_walls_leave(int state_fd, struct umbra_error *err)
+{
+	return umbra_dm_state_each(state_fd, leave_area, NULL, err);
 }

@@ -10,3 +10,6 @@
 
 /* umbra_storage_ops.let_go */
 int umbra_walls_let_go(int limit_ms, struct umbra_error *err);
+
+/* umbra_storage_ops.leave */
+int umbra_walls_leave(int state_fd, struct umbra_error *err);
