@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <time.h>
+#include <unistd.h>
 
-#define STACK (64U << 10) /* all of it is locked */
+#define STACK (64U << 10) /* besides what the system needs; all of it is locked */
 
 static void *resume(void *arg)
 {
@@ -41,16 +42,17 @@ static bool is_free(struct umbra_resumer *one)
 
 int umbra_resumers_need(struct umbra_resumers *r, size_t n, int control)
 {
+	long least = sysconf(_SC_THREAD_STACK_MIN);
 	pthread_attr_t attr;
 	size_t i;
-	int e = 0;
+	int e;
 
 	for (i = 0; i < r->n; i++)
 		if (!is_free(&r->v[i]))
 			return -EBUSY;
 	if (pthread_attr_init(&attr) != 0)
 		return -ENOMEM;
-	pthread_attr_setstacksize(&attr, STACK);
+	e = -pthread_attr_setstacksize(&attr, STACK + (least > 0 ? (size_t)least : 0));
 	while (e == 0 && r->n < n && r->n < UMBRA_HELD_MAX)
 		e = add(r, &attr, control);
 	pthread_attr_destroy(&attr);
