@@ -9,6 +9,7 @@ DISK=/dev/ubdb
 SIDE=/dev/ubdc
 
 teardown() {
+	fsfreeze -u "$T/vol" 2>/dev/null || true
 	drop_volumes
 	umbra_teardown
 }

@@ -82,8 +82,14 @@ token() { sed -n "${1}p" "$T/tokens"; }
 }
 
 @test "umbrad is killed before it could say anything: who asks first is told" {
+	local pids
 	two_copies
-	while pkill -9 -x '(umbrad|umbra-standby)'; do sleep 0.1; done # each starts the other
+	# Both at once, as each starts the other.
+	while pids=$(pgrep -x umbrad; pgrep -x umbra-standby); [ -n "$pids" ]; do
+		# shellcheck disable=SC2086 # words
+		kill -9 $pids || true
+		sleep 0.1
+	done
 	replace_table vol
 	agreed lost "written without umbra's layer"
 	umbra delete --yes --all "$T/vol"
