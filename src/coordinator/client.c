@@ -81,6 +81,7 @@ static _Noreturn void run_child(int fd)
 {
 	int null;
 
+	umbra_fault("coordinator.forked");
 	setsid();
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);

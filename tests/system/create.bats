@@ -237,3 +237,20 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	umbra create "$T/data" --comment "$(printf '%01000d' 0)" >/dev/null
 	[ "$(umbra list --json | jq '.sets | length')" = 1 ]
 }
+
+@test "create: Ctrl-C before the coordinator has a session of its own stops it, and does not kill it" {
+	local pid status=0
+	mkdir "$T/data"
+	set -m # a group of its own, as from a terminal
+	UMBRA_TEST_FAULT=coordinator.forked:delay "$UMBRA" create "$T/data" >"$T/out" 2>"$T/err" 3>&- 4>&- &
+	pid=$!
+	set +m
+	sleep 0.5
+	kill -INT -- -$pid
+	wait $pid || status=$?
+	cat "$T/err"
+	[ $status = 1 ]
+	! grep "killed by signal" "$T/err" || return 1
+	grep interrupted "$T/err"
+	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
+}

@@ -142,23 +142,6 @@ says() {
 	create "$T/vol"
 }
 
-@test "Ctrl-C at any time ends a storage add as what it is" {
-	local i pid status
-	volume vol $DISK ext4
-	for i in {1..15}; do
-		set -m # a group of its own, as from a terminal
-		umbra storage add --size 40M "$T/vol" >"$T/line" 2>"$T/err" &
-		pid=$!
-		set +m
-		sleep "0.0$((i % 10))"
-		kill -INT -- -$pid 2>/dev/null || true
-		status=0
-		wait $pid || status=$?
-		! grep "killed by signal" "$T/err" || return 1
-		umbra storage remove "$T/vol" 2>/dev/null || true
-	done
-}
-
 @test "a creation that fails says which diff areas it made" {
 	volume vol $DISK ext4
 	UMBRA_TEST_FAULT=dm.unlocked:fail says 1 "'$T/vol' has a diff area now.*umbra storage remove $T/vol'" create "$T/vol"
