@@ -18,10 +18,11 @@ static void free_iter(struct libmnt_iter **it)
 	mnt_free_iter(*it);
 }
 
-int umbra_mounted_at(dev_t dev, char **out, struct umbra_error *err)
+/* The newest mount of it; *out is NULL when there is none. *tb keeps it. */
+static int find_mount(dev_t dev, struct libmnt_table *tb, struct libmnt_fs **out,
+		      struct umbra_error *err)
 {
 	_cleanup_(free_iter) struct libmnt_iter *it = mnt_new_iter(MNT_ITER_BACKWARD);
-	_cleanup_(unref_table) struct libmnt_table *tb = mnt_new_table();
 	struct libmnt_fs *fs;
 
 	if (!it || !tb)
@@ -30,13 +31,39 @@ int umbra_mounted_at(dev_t dev, char **out, struct umbra_error *err)
 		return umbra_fail(err, UMBRA_E_INTERNAL, EIO,
 				  "cannot read /proc/self/mountinfo: is /proc mounted?");
 	*out = NULL;
-	while (mnt_table_next_fs(tb, it, &fs) == 0) {
-		if (mnt_fs_get_devno(fs) != dev)
-			continue;
-		*out = strdup(mnt_fs_get_target(fs));
-		return *out ? 0 : umbra_oom(err);
-	}
+	while (!*out && mnt_table_next_fs(tb, it, &fs) == 0)
+		if (mnt_fs_get_devno(fs) == dev)
+			*out = fs;
 	return 0;
+}
+
+int umbra_mounted_at(dev_t dev, char **out, struct umbra_error *err)
+{
+	_cleanup_(unref_table) struct libmnt_table *tb = mnt_new_table();
+	struct libmnt_fs *fs = NULL;
+	int r = find_mount(dev, tb, &fs, err);
+
+	if (r < 0)
+		return r;
+	*out = fs ? strdup(mnt_fs_get_target(fs)) : NULL;
+	return fs && !*out ? umbra_oom(err) : 0;
+}
+
+static bool has_option(struct libmnt_fs *fs, const char *name)
+{
+	/* The filesystem's own, which are the same at all of its mounts. */
+	const char *all = mnt_fs_get_fs_options(fs);
+
+	return all && mnt_optstr_get_option(all, name, NULL, NULL) == 0;
+}
+
+int umbra_mounted_untouched(dev_t dev, struct umbra_error *err)
+{
+	_cleanup_(unref_table) struct libmnt_table *tb = mnt_new_table();
+	struct libmnt_fs *fs = NULL;
+	int r = find_mount(dev, tb, &fs, err);
+
+	return r < 0 || !fs ? r : has_option(fs, "ro") && has_option(fs, "norecovery");
 }
 
 static int unmount_one(const char *place, dev_t dev, struct umbra_error *err)

@@ -10,6 +10,10 @@
  */
 int umbra_mounted_at(dev_t dev, char **out, struct umbra_error *err);
 
+/* Is it mounted here for reading, and so that nothing is replayed (ro,norecovery): the one way in
+ * which no filesystem writes anything? 1; 0, also when it is mounted nowhere here; negative. */
+int umbra_mounted_untouched(dev_t dev, struct umbra_error *err);
+
 /* Unmounts it everywhere here, as umount(8) does: -EBUSY when somebody uses it; some of several
  * mounts may be gone then. */
 int umbra_unmount(dev_t dev, struct umbra_error *err);

@@ -28,7 +28,7 @@ soon() {
 	[ "${EPOCHREALTIME/./}" -lt $end ]
 }
 
-cleared() { ! dmsetup ls | grep umbra-; }
+cleared() { ! dmsetup ls | grep -q umbra-; }
 is_lost() { umbra list --json | jq -e '[.sets[].volumes[].lost // empty] | length == 2'; }
 
 # two_copies FSTYPE: and an umbrad that has just had a look.

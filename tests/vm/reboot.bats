@@ -115,12 +115,13 @@ unclean_restart() {
 	done
 }
 
-@test "mounted for reading without the layer: nothing is lost" {
-	volume vol /dev/ubdb ext4
+# read_without_layer FSTYPE OPTIONS
+read_without_layer() {
+	volume vol /dev/ubdb "$1"
 	umbra storage add --size 100M "$T/vol"
 	copies 2
 	restart
-	mount -o ro /dev/mapper/vol "$T/vol"
+	mount -o "$2" /dev/mapper/vol "$T/vol"
 	umbra storage --json | grep -q '"why"'
 	run -1 umbra activate
 	[[ $output == *"unmount it"* ]]
@@ -128,6 +129,26 @@ unclean_restart() {
 	umbra activate
 	mount /dev/mapper/vol "$T/vol"
 	compare
+}
+
+@test "an ext4 is mounted for reading without the layer: nothing is lost" {
+	read_without_layer ext4 ro
+}
+
+@test "an XFS is mounted for reading without the layer, and nothing is replayed: nothing is lost" {
+	read_without_layer xfs ro,norecovery
+}
+
+@test "an XFS is mounted for reading without the layer, and writes to its log: the copies are lost" {
+	volume vol /dev/ubdb xfs
+	umbra storage add --size 100M "$T/vol"
+	copies 2
+	restart
+	mount -o ro /dev/mapper/vol "$T/vol"
+	umount "$T/vol"
+	umbra activate
+	[ "$(layer vol)" = out ]
+	all_lost
 }
 
 @test "killed at each step of an activation, and again" {

@@ -11,7 +11,11 @@
  *	XFS		  a mount tells nothing before it writes to the log. Unmounted cleanly, the
  *			  log must still end at the same place. Stopped uncleanly, the log must
  *			  still be unclean: who mounts it replays it, and who unmounts it says so.
- *			  A second unclean stop, without the layer, is not told from the first.
+ *			  A second unclean stop, without the layer, is not told from the first: all
+ *			  that a mount leaves in an unclean log are the 2 MiB that it clears ahead
+ *of its end (xlog_clear_stale_blocks), and the log soon goes over them. A mount for reading clears
+ *them, too, and its unmount writes to the log what one for writing does when nothing was changed,
+ *but perhaps trimmed, which nobody logs. So it proves nothing, but with norecovery.
  *
  *	none		  the mark of a revert that is not done: nobody mounts that, and only a
  *			  revert puts it there, whatever was there before.

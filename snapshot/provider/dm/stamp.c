@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "snapshot/provider/dm/proof.h"
+#include "snapshot/sys/mounted.h"
 
 #define BLOCK 4096U /* what direct I/O takes everywhere */
 #define PIECE (2 * BLOCK)
@@ -80,7 +81,8 @@ int umbra_stamp_claim(const struct umbra_protected *p, struct umbra_error *err)
 		       : fd;
 }
 
-/* Not by who only looks what is on it, as udev does: claimed, by a mount or a check. */
+/* Not by who only looks what is on it, as udev does: claimed, by a mount or a check; nor by a mount
+ * that writes nothing. */
 static int in_use(const struct umbra_protected *p, struct umbra_error *err)
 {
 	_cleanup_close_ int fd = -1;
@@ -89,7 +91,10 @@ static int in_use(const struct umbra_protected *p, struct umbra_error *err)
 	if (r <= 0)
 		return r;
 	fd = umbra_stamp_claim(p, err);
-	return fd == -EBUSY ? 1 : fd < 0 ? fd : 0;
+	if (fd != -EBUSY)
+		return fd < 0 ? fd : 0;
+	r = umbra_mounted_untouched(p->layer.origin, err);
+	return r < 0 ? r : r == 0;
 }
 
 int umbra_stamp_holds(const struct umbra_protected *p, bool claimed, struct umbra_error *err)
