@@ -153,26 +153,56 @@ static int resume(struct umbra_dm_ref ref, struct umbra_error *err)
 	return umbra_dm_run_with_event(task, "resume", ref, err);
 }
 
-int umbra_dm_create(const char *name, const char *uuid, const struct umbra_dm_table *table,
-		    unsigned int flags, dev_t *dev, struct umbra_error *err)
+static int create(const char *name, const char *uuid, const struct umbra_dm_table *table,
+		  unsigned int flags, dev_t *dev, struct umbra_error *err)
 {
 	LIBRARY;
 	struct umbra_dm_ref ref = umbra_dm_named(name);
-	dev_t made = 0;
-	int r = create_empty(name, uuid, &made, err);
+	int r = create_empty(name, uuid, dev, err);
 
 	if (r < 0)
 		return r;
 	r = load(ref, table, flags, err);
 	if (r == 0 && !(flags & UMBRA_DM_LOAD_ONLY))
 		r = resume(ref, err);
-	if (r < 0) {
+	if (r < 0)
 		try_remove(name, UMBRA_DM_REMOVE_NOW, NULL);
-		return r;
+	return r;
+}
+
+/* The kernel has made its node with its first table, ... */
+static void remove_node(dev_t dev)
+{
+	char path[UMBRA_DM_PATH_MAX];
+	struct stat st;
+
+	umbra_dm_path(dev, path);
+	if (lstat(path, &st) == 0 && S_ISBLK(st.st_mode) && st.st_rdev == dev)
+		unlink(path);
+}
+
+/* ... and the library another one, or udev a link, with each resume. */
+static void remove_named_node(const char *name)
+{
+	char path[UMBRA_DM_NAME_MAX + sizeof("/dev/" DM_DIR "/")];
+
+	snprintf(path, sizeof(path), "/dev/" DM_DIR "/%s", name);
+	unlink(path);
+}
+
+int umbra_dm_create(const char *name, const char *uuid, const struct umbra_dm_table *table,
+		    unsigned int flags, dev_t *dev, struct umbra_error *err)
+{
+	dev_t made = 0;
+	int r = create(name, uuid, table, flags, &made, err);
+
+	if (r == 0 && umbra_dm_hidden(umbra_dm_named(name))) {
+		remove_node(made);
+		remove_named_node(name);
 	}
-	if (dev)
+	if (r == 0 && dev)
 		*dev = made;
-	return 0;
+	return r;
 }
 
 int umbra_dm_load(struct umbra_dm_ref ref, const struct umbra_dm_table *table, unsigned int flags,
@@ -223,6 +253,8 @@ int umbra_dm_resume(struct umbra_dm_ref ref, struct umbra_error *err)
 
 	if (r < 0 && went)
 		resume_once(ref, NULL);
+	if (umbra_dm_hidden(ref))
+		remove_named_node(ref.name);
 	return r;
 }
 

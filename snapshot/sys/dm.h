@@ -9,6 +9,9 @@
  * /dev/mapper/NAME can come and go later: umbra_dm_path() is always there. Without udev the node
  * is made by the call. A device of somebody else is called by its number, which it keeps as long as
  * it is open or mounted, while names change; and udev goes on treating it as before.
+ *
+ * Devices of ours named umbra-…-cow… and umbra-…-wall… have no node: whoever reads every device
+ * that there is (blkid, for one) would wait in them as writers do, and keep them in use.
  */
 #pragma once
 

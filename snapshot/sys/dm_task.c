@@ -129,6 +129,16 @@ void umbra_dm_sleep_ms(long ms)
 	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
+bool umbra_dm_hidden(struct umbra_dm_ref ref)
+{
+	const char *role = ref.name ? strchr(ref.name, '-') : NULL;
+
+	if (!role || strncmp(ref.name, "umbra-", 6) != 0)
+		return false;
+	role = strchr(role + 1, '-');
+	return role && (strncmp(role, "-cow", 4) == 0 || strncmp(role, "-wall", 5) == 0);
+}
+
 /*
  * Flags for udev, and no semaphore that udev is to answer: a killed process would leave that
  * behind, and a stopped udev keep us. Where udev runs it makes and removes the links; else the
@@ -142,7 +152,8 @@ int umbra_dm_run_with_event(struct dm_task *task, const char *verb, struct umbra
 
 	if (!dm_task_set_cookie(task, &none,
 				UMBRA_DM_UDEV_FLAGS |
-					(udev ? DM_UDEV_DISABLE_LIBRARY_FALLBACK : 0)))
+					(udev ? DM_UDEV_DISABLE_LIBRARY_FALLBACK : 0) |
+					(umbra_dm_hidden(ref) ? DM_UDEV_DISABLE_DM_RULES_FLAG : 0)))
 		return umbra_dm_fail(task, verb, ref, err);
 	return umbra_dm_run(task, verb, ref, err);
 }

@@ -26,6 +26,9 @@ int umbra_dm_task_new(int type, const char *verb, struct umbra_dm_ref ref, struc
 int umbra_dm_run(struct dm_task *task, const char *verb, struct umbra_dm_ref ref,
 		 struct umbra_error *err);
 
+/* Is it one that nobody may open (dm.h)? */
+bool umbra_dm_hidden(struct umbra_dm_ref ref);
+
 /* Of tasks on devices of ours that cause an event for udev. */
 int umbra_dm_run_with_event(struct dm_task *task, const char *verb, struct umbra_dm_ref ref,
 			    struct umbra_error *err);
