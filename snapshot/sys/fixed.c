@@ -17,11 +17,12 @@
 #define FLAGS (FS_IMMUTABLE_FL | FS_NODUMP_FL)
 #define BATCH 256
 #define MAX   65536
-/* Blocks that could be moved, shared, or are not there. Unwritten ones are what is wanted. */
+/* Blocks that could be moved, or are not there. Unwritten ones are what is wanted; that another
+ * file shares some (cp --reflink) moves none. */
 #define BAD                                                                                        \
 	(FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_ENCODED |                  \
 	 FIEMAP_EXTENT_DATA_ENCRYPTED | FIEMAP_EXTENT_NOT_ALIGNED | FIEMAP_EXTENT_DATA_INLINE |    \
-	 FIEMAP_EXTENT_DATA_TAIL | FIEMAP_EXTENT_SHARED)
+	 FIEMAP_EXTENT_DATA_TAIL)
 
 int umbra_fixed_make(int dirfd, uint64_t bytes, struct umbra_error *err)
 {

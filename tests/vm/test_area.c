@@ -217,6 +217,26 @@ Test(area, a_file_that_was_moved_is_noticed)
 	umbra_area_close(a);
 }
 
+Test(area, blocks_that_another_file_shares)
+{
+	struct umbra_area_request request = new_volume(300, "xfs");
+	struct umbra_area *a, *again;
+
+	request.bytes = 40 * MIB;
+	a = make(&request);
+	ok(umbra_area_publish(a, &err));
+	/* As a resize does: only what was written can be shared. */
+	ok(umbra_area_loosen(a, &err));
+	ok(umbra_area_overwrite(a, 8 * MIB, MIB, &err));
+	ok(umbra_area_fix(a, &err));
+	lab_run("cp --reflink=always at/.umbra/diff-area at/same && "
+		"xfs_io -r -c 'fiemap -v' at/same | grep -q '0x2...$'");
+	again = open_again(a, request.origin);
+	cr_assert(umbra_area_certain(again));
+	umbra_area_close(again);
+	umbra_area_close(a);
+}
+
 Test(area, sizes)
 {
 	struct umbra_area_request request = new_volume(1000, "ext4");

@@ -82,34 +82,50 @@ bool umbra_area_begins(const struct umbra_area *a, const struct umbra_fixed_exte
 	return left == 0;
 }
 
+/* A filesystem that was shut down or is damaged cannot say where the file is, which is not to say
+ * that it is elsewhere. */
+static int unknown(const struct umbra_area *a, int errnum, struct umbra_error *err)
+{
+	return umbra_fail_errno(err, errnum == EUCLEAN || errnum == EBADMSG ? EIO : errnum,
+				"cannot look at the diff area '%s'", a->place);
+}
+
 static int compare_extents(const struct umbra_area *a, int fd, struct umbra_error *err)
 {
 	_cleanup_free_ struct umbra_fixed_extent *now = NULL;
+	int fixed = umbra_fixed_is(fd);
 	bool same;
 	size_t n;
-	int r = umbra_fixed_extents(fd, &now, &n, err);
+	int r = fixed < 0 ? fixed : umbra_fixed_extents(fd, &now, &n, err);
 
+	if (r == -EOPNOTSUPP || r == -E2BIG) /* it has holes, say */
+		return moved(a, err);
 	if (r < 0)
-		return r;
+		return unknown(a, -r, err);
 	if (a->resizing)
 		same = umbra_area_begins(a, now, n);
 	else
-		same = umbra_fixed_is(fd) == 1 && n == a->n_extents &&
-		       memcmp(now, a->extents, n * sizeof(*now)) == 0;
+		same = fixed && n == a->n_extents && memcmp(now, a->extents, n * sizeof(*now)) == 0;
 	return same ? 0 : moved(a, err);
 }
 
-/* dir: UMBRA_AREA_DIR; or negative, when that could not be opened. */
+/* Only where there is nothing, or something else, it is gone. */
+static int cannot_open(const struct umbra_area *a, int errnum, struct umbra_error *err)
+{
+	if (errnum == ENOTDIR || errnum == ELOOP)
+		return moved(a, err);
+	if (errnum != ENOENT)
+		return unknown(a, errnum, err);
+	return umbra_fail(err, UMBRA_E_DAMAGED, ENOENT, "the diff area '%s' is gone", a->place);
+}
+
+/* dir: UMBRA_AREA_DIR. */
 static int compare_file(const struct umbra_area *a, int dir, struct umbra_error *err)
 {
-	_cleanup_close_ int fd = dir < 0 ? -1
-					 : openat(dir, UMBRA_AREA_NAME,
-						  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir, UMBRA_AREA_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-	if (fd < 0)
-		return umbra_fail(err, UMBRA_E_DAMAGED, errno == ENOENT ? ENOENT : EBADMSG,
-				  "the diff area '%s' is gone", a->place);
-	return compare_extents(a, fd, err);
+	return fd < 0 ? cannot_open(a, errno, err) : compare_extents(a, fd, err);
 }
 
 int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *err)
@@ -119,7 +135,7 @@ int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *er
 	if (a->kind != UMBRA_AREA_INSIDE)
 		return 0;
 	own = openat(dir, UMBRA_AREA_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return compare_file(a, own, err);
+	return own < 0 ? cannot_open(a, errno, err) : compare_file(a, own, err);
 }
 
 int umbra_area_open_dir(const struct umbra_area *a)
@@ -154,7 +170,7 @@ static int find_inside(struct umbra_area *a, bool at_it, struct umbra_error *err
 	else
 		r = dir < 0 ? umbra_area_is_in(a, top, err) : compare_file(a, dir, err);
 	a->compared = r == 0;
-	return r;
+	return r == -EIO ? 0 : r; /* as if it were not mounted */
 }
 
 int umbra_area_find(struct umbra_area *a, bool at_it, struct umbra_error *err)
