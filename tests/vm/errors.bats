@@ -81,7 +81,7 @@ place() {
 		;;
 	beside)
 		AREA_DISK=side
-		umbra storage add --at /dev/mapper/side "$T/vol"
+		umbra storage add --force --at /dev/mapper/side "$T/vol"
 		PLACE=/dev/mapper/side
 		;;
 	esac

@@ -20,7 +20,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 copies() {
 	local k
 	volume vol /dev/ubdb ext4
-	umbra storage add --at /dev/ubdd "$T/vol"
+	umbra storage add --force --at /dev/ubdd "$T/vol"
 	for ((k = 1; k <= $1; k++)); do
 		echo "$k" >"$T/vol/which"
 		create_token "$T/vol"
@@ -70,7 +70,7 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 
 @test "killed in the first creation, and then the table is put back: it begins anew" {
 	volume vol /dev/ubdb ext4
-	umbra storage add --at /dev/ubdd "$T/vol"
+	umbra storage add --force --at /dev/ubdd "$T/vol"
 	stopped_creation dm.loaded
 	end_umbrad
 	replace_table vol
@@ -93,7 +93,7 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 	umbra storage remove --force "$area"
 	layer_is out
 	[ "$(dmsetup ls | wc -l)" = 1 ]
-	umbra storage add --at /dev/ubdd "$T/vol"
+	umbra storage add --force --at /dev/ubdd "$T/vol"
 	create "$T/vol"
 }
 
@@ -300,4 +300,83 @@ as_other() { setpriv --reuid 1234 --regid 1234 --clear-groups "$@"; }
 	umbra delete --yes --all "$T/vol"
 	umbra storage remove "$T/vol"
 	[ ! -e "$T/vol/.umbra" ]
+}
+
+@test "the volume's filesystem is shut down: its copies can be read, and are there afterwards" {
+	local fstype
+	for fstype in ext4 xfs; do
+		two_inside $fstype
+		sha1sum <"$T/vol/which" >"$T/was"
+		mkdir -p "$T/tree"
+		xfs_io -x -c shutdown "$T/vol"
+		sleep 4 # longer than umbrad goes without a look
+		layer_is in
+		umbra mount "$T/tree"
+		sha1sum <"$T/tree/$(token 1)$T/vol/which" | diff - "$T/was"
+		umbra umount "$T/tree"
+		umount "$T/vol"
+		mount /dev/mapper/vol "$T/vol"
+		umbra check
+		umbra delete --yes --all "$T/vol"
+		umount "$T/vol"
+		dmsetup remove vol
+		rm -r "$UMBRA_STATE/dm" "$T/tokens"
+	done
+}
+
+@test "the diff area's file gets holes while nobody looks: new files are right" {
+	two_inside ext4
+	end_umbrad
+	chattr -i "$T/vol/.umbra/diff-area"
+	fallocate -p -o 20M -l 100M "$T/vol/.umbra/diff-area"
+	chattr +i "$T/vol/.umbra/diff-area"
+	run umbra storage
+	layer_is out
+	new_files
+}
+
+# read_all: each device that there is, to its end; and what blkid makes of them.
+read_all() {
+	local device
+	timeout -k 1 20 blkid -c /dev/null -l -t TYPE=ext4 >/dev/null
+	for device in $(find /dev -type b -path '/dev/*d*m*'); do
+		timeout -k 1 20 dd if="$device" of=/dev/null bs=1M status=none
+	done
+}
+
+@test "who reads every device does not wait at a wall" {
+	two_inside ext4
+	read_all
+	create_token "$T/vol"
+	head -c 20M /dev/urandom >"$T/vol/more"
+	umbra storage resize --size 120M "$T/vol"
+	read_all
+}
+
+@test "a device that has the diff area of a volume that is not there is not taken for another's" {
+	slices /dev/ubdb vol=120 other=120
+	filesystem vol ext4
+	filesystem other ext4
+	umbra storage add --force --at /dev/ubdd "$T/vol"
+	echo 1 >"$T/vol/which"
+	create_token "$T/vol"
+	echo now >"$T/vol/which"
+	umount "$T/vol" "$T/other"
+	umbra storage
+	end_umbrad
+	forget_devices
+	slices /dev/ubdb vol=120 other=120
+	mount /dev/mapper/other "$T/other"
+	run umbra storage add --at /dev/ubdd "$T/other"
+	[ "$status" = 1 ]
+	[[ $output == *"a diff area of umbra"* ]]
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	[ "$(in_copy 1)" = 1 ]
+	umbra umount "$T/tree"
+	umbra delete --yes --all "$T/vol"
+	umbra storage remove "$T/vol"
+	umbra storage add --at /dev/ubdd "$T/other"
 }

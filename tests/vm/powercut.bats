@@ -254,7 +254,7 @@ moments() {
 
 @test "ext4, the diff area on another device" {
 	SLICES=(vol=64 side=32 var=24)
-	record ext4 --at /dev/mapper/side
+	record ext4 --force --at /dev/mapper/side
 	moments 8
 }
 

@@ -188,7 +188,7 @@ read_without_layer() {
 	local store stale
 	volume vol /dev/ubdb ext4
 	wipefs -qa /dev/ubdc
-	umbra storage add --at /dev/ubdc "$T/vol"
+	umbra storage add --force --at /dev/ubdc "$T/vol"
 	copies 1
 	restart
 	store=$(grep -obUam 1 SnAp /dev/ubdc | cut -d : -f 1)

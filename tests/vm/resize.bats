@@ -128,7 +128,7 @@ elsewhere() {
 @test "larger and smaller on a block device, as far as it reaches" {
 	soak
 	volume vol /dev/ubdb ext4
-	umbra storage add --at /dev/ubdd --size 64M "$T/vol"
+	umbra storage add --force --at /dev/ubdd --size 64M "$T/vol"
 	elsewhere
 	run -1 umbra storage resize "$T/vol" --size 201M
 	[[ $output == *"'/dev/ubdd' has 200 MiB"*"larger first"* ]]

@@ -95,7 +95,7 @@ each_filesystem() {
 
 @test "by the block device, with a diff area elsewhere, and unmounted first" {
 	volume vol /dev/ubdb ext4
-	umbra storage add --at /dev/ubdc "$T/vol"
+	umbra storage add --force --at /dev/ubdc "$T/vol"
 	copies 3
 	run -1 umbra revert --yes "$T/vol" --from "$(token 2)"
 	[[ $output == *"is mounted at '$T/vol'"*--unmount* ]]

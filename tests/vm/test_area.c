@@ -12,6 +12,7 @@
 #include "snapshot/provider/dm/area.h"
 #include "snapshot/provider/dm/layer.h"
 #include "snapshot/provider/dm/place.h"
+#include "snapshot/provider/dm/pool_disk.h"
 
 TestSuite(area, .init = dm_lab_begin, .fini = dm_lab_end, .timeout = 120);
 
@@ -354,6 +355,44 @@ Test(area, on_a_device)
 	refused(&request, UMBRA_E_EXISTS, "--force");
 	cr_assert_eq(umbra_place_lies_on(disk, disk), 1);
 	cr_assert_eq(umbra_place_lies_on(disk, request.origin), 0);
+}
+
+Test(area, on_a_device_that_is_one_already)
+{
+	struct umbra_area_request request = new_volume(64, "ext4");
+	const struct umbra_pool_geometry g = {.chunk_sectors = 32, .segment_chunks = 16};
+	_cleanup_free_ void *data = NULL;
+	_cleanup_pool_ struct umbra_pool *pool = NULL;
+	struct umbra_area *a;
+	size_t len;
+
+	dm_lab_disk("disk", 40);
+	request.place = lab_path("disk.dev");
+	a = make(&request);
+	ok(umbra_pool_new(&g, umbra_area_id(a), "x", &pool, &err));
+	ok(umbra_pool_encode(pool, &data, &len, &err));
+	ok(umbra_area_write(a, UMBRA_POOL_SLOT_B, data, len, &err));
+	refused(&request, UMBRA_E_EXISTS, "diff area of umbra");
+	request.force = true;
+	umbra_area_close(make(&request));
+	request.force = false;
+	ok(umbra_area_destroy(a, &err));
+	umbra_area_close(a);
+	umbra_area_close(make(&request));
+}
+
+Test(area, on_a_device_with_larger_sectors)
+{
+	struct umbra_area_request request = new_volume(64, "ext4");
+
+	lab_run("truncate -s 40M disk && ln -s $(losetup -b 4096 -f --show disk) disk.dev");
+	request.place = lab_path("disk.dev");
+	refused(&request, UMBRA_E_UNSUPPORTED, "4096");
+	lab_run("mkfs.ext4 -q -F disk.dev && mkdir in && mount disk.dev in");
+	request.place = lab_path("in/area");
+	request.bytes = 32 * MIB;
+	refused(&request, UMBRA_E_UNSUPPORTED, "4096");
+	lab_run("umount in");
 }
 
 Test(area, what_lies_on_what)

@@ -106,7 +106,8 @@ int umbra_area_unmap(struct umbra_area *a, struct umbra_error *err);
 /* The device that there is gets the length that the area has by now. */
 int umbra_area_refit(struct umbra_area *a, dev_t base, struct umbra_error *err);
 
-/* Removes the place; a block device is only left alone. The layer is out, or was never in. */
+/* Removes the place; of a block device only the superblocks of the pool. The layer is out, or was
+ * never in. */
 int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err);
 
 /*

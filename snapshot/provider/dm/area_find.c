@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "snapshot/provider/dm/area_parts.h"
+#include "snapshot/provider/dm/pool_disk.h"
 
 char *umbra_area_parent_of(const char *path)
 {
@@ -228,12 +229,31 @@ static int destroy_inside(const struct umbra_area *a, struct umbra_error *err)
 	return r;
 }
 
+/* A device is nobody's any more, if it was ours. */
+static int wipe(const struct umbra_area *a, struct umbra_error *err)
+{
+	static const uint64_t superblocks[] = {UMBRA_POOL_SLOT_A, UMBRA_POOL_SLOT_B};
+	char block[UMBRA_POOL_BLOCK];
+	struct umbra_id id;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < UMBRA_ARRAY_SIZE(superblocks); i++) {
+		r = umbra_area_read(a, superblocks[i], block, sizeof(block), err);
+		if (r == 0)
+			umbra_pool_encoded_area(block, &id);
+		if (r == 0 && strcmp(id.s, a->id.s) == 0)
+			r = umbra_area_zero(a, superblocks[i], sizeof(block), err);
+	}
+	return r < 0 ? r : umbra_area_flush(a, err);
+}
+
 int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err)
 {
 	_cleanup_close_ int dir = -1;
 
 	if (a->kind == UMBRA_AREA_DEVICE)
-		return 0;
+		return wipe(a, err);
 	if (a->kind == UMBRA_AREA_INSIDE)
 		return destroy_inside(a, err);
 	dir = umbra_area_open_dir(a);

@@ -10,6 +10,7 @@
 
 #include "snapshot/provider/dm/area_parts.h"
 #include "snapshot/provider/dm/place.h"
+#include "snapshot/provider/dm/pool_disk.h"
 
 #define SHARE 10 /* of the volume: one part in so many */
 #define SPARE                                                                                      \
@@ -180,7 +181,7 @@ static int check_elsewhere(const struct umbra_area_request *request, dev_t dev,
 	if (r < 0)
 		return umbra_fail_errno(err, r, "cannot tell what '%s' is on", request->place);
 	if (r == 0)
-		return 0;
+		return umbra_place_blocks(dev, request->origin, request->place, err);
 	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EINVAL,
 			  "'%s' is on the volume that it would protect: without --at umbra keeps "
 			  "the diff area inside in a way that works",
@@ -245,6 +246,27 @@ static int check_signature(const char *path, struct umbra_error *err)
 	return r == 1 ? 0 : -EEXIST;
 }
 
+/* blkid does not know ours; it may be that of a volume that is not there at the moment. */
+static int check_area(const struct umbra_area *a, struct umbra_error *err)
+{
+	static const uint64_t superblocks[] = {UMBRA_POOL_SLOT_A, UMBRA_POOL_SLOT_B};
+	char block[UMBRA_POOL_BLOCK];
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < UMBRA_ARRAY_SIZE(superblocks); i++) {
+		r = umbra_area_read(a, superblocks[i], block, sizeof(block), err);
+		if (r == 0 && umbra_pool_encoded_length(block) > 0)
+			return umbra_fail(
+				err, UMBRA_E_EXISTS, EEXIST,
+				"there is a diff area of umbra on '%s' already, which may "
+				"have the shadow copies of another volume: --force gives "
+				"them up",
+				a->place);
+	}
+	return r;
+}
+
 static int make_device(const struct umbra_area_request *request, dev_t dev, struct umbra_area *a,
 		       struct umbra_error *err)
 {
@@ -280,7 +302,9 @@ static int make_device(const struct umbra_area_request *request, dev_t dev, stru
 				  request->place, (unsigned long long)bytes >> 20,
 				  (unsigned long long)request->bytes >> 20);
 	a->bytes = round_down(request->bytes ? request->bytes : bytes);
-	return a->bytes < UMBRA_AREA_MIN ? too_small(a->bytes, request->place, err) : 0;
+	if (a->bytes < UMBRA_AREA_MIN)
+		return too_small(a->bytes, request->place, err);
+	return request->force ? 0 : check_area(a, err);
 }
 
 int umbra_area_create(const struct umbra_area_request *request, struct umbra_area **out,

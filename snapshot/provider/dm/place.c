@@ -96,8 +96,6 @@ int umbra_place_early(int state_fd, const char *place, struct umbra_error *err)
 	return late("the diff area", place, err);
 }
 
-static int walk(dev_t dev, dev_t below, int depth);
-
 static int open_sys(dev_t dev)
 {
 	char path[64];
@@ -107,6 +105,33 @@ static int open_sys(dev_t dev)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
+
+/* The logical blocks of a device, in bytes; 0: not known. */
+static unsigned int block_of(dev_t dev)
+{
+	_cleanup_close_ int sys = open_sys(dev);
+	_cleanup_free_ char *text = NULL;
+
+	if (sys < 0 || (umbra_read_file(sys, "queue/logical_block_size", 4096, &text, NULL) < 0 &&
+			umbra_read_file(sys, "../queue/logical_block_size", 4096, &text, NULL) < 0))
+		return 0;
+	return (unsigned int)strtoul(text, NULL, 10);
+}
+
+int umbra_place_blocks(dev_t dev, dev_t origin, const char *place, struct umbra_error *err)
+{
+	const unsigned int place_has = block_of(dev), volume_has = block_of(origin);
+
+	if (place_has <= volume_has || volume_has == 0)
+		return 0;
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			  "'%s' is on a disk with blocks of %u bytes, and the volume has %u: its "
+			  "shadow copies could not be mounted from there; use another disk, or "
+			  "have the diff area inside",
+			  place, place_has, volume_has);
+}
+
+static int walk(dev_t dev, dev_t below, int depth);
 
 /* The device that a directory of sysfs is about. -ENOENT: none. */
 static int dev_of(int dir, const char *file, dev_t *out)

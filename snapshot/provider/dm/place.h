@@ -23,6 +23,12 @@ int umbra_place_filesystem(int dirfd, const char *place, struct umbra_error *err
 int umbra_place_file(int fd, const char *place, struct umbra_error *err);
 
 /*
+ * May an area on dev be that of the volume on origin? A copy has the logical blocks of the larger,
+ * and a filesystem with smaller ones cannot be mounted from it.
+ */
+int umbra_place_blocks(dev_t dev, dev_t origin, const char *place, struct umbra_error *err);
+
+/*
  * Does what is written to dev come to `below` at last: through partitions, device-mapper, RAID,
  * files that are loop devices (sysfs), and diff areas? 1, 0 or a negative errno. A diff area must
  * not: each first write to the volume would wait for another one.

@@ -235,6 +235,12 @@ size_t umbra_pool_encoded_length(const void *block)
 	return has_length(p, UMBRA_POOL_BLOCK) ? round_up(umbra_le64(p + AT_LENGTH)) : 0;
 }
 
+void umbra_pool_encoded_area(const void *block, struct umbra_id *out)
+{
+	*out = (struct umbra_id){.s = ""};
+	memcpy(out->s, (const char *)block + AT_AREA, UMBRA_ID_LEN);
+}
+
 static int get_counts(const char *p, struct counts *c, struct umbra_error *err)
 {
 	c->extents = umbra_le32(p + AT_EXTENTS);
@@ -284,15 +290,15 @@ static int get_header(const char *p, struct umbra_pool **out, struct umbra_error
 		.segments = umbra_le32(p + AT_SEGMENTS),
 	};
 	char volume[UMBRA_POOL_TEXT_MAX];
-	struct umbra_id area = {.s = ""};
 	struct umbra_pool *pool;
+	struct umbra_id area;
 	int r;
 
 	if (!umbra_pool_geometry_valid(&g))
 		return damaged(err, "impossible sizes");
 	if (!get_text(volume, p + AT_VOLUME, sizeof(volume)))
 		return damaged(err, "the volume's name has no end");
-	memcpy(area.s, p + AT_AREA, UMBRA_ID_LEN);
+	umbra_pool_encoded_area(p, &area);
 	r = umbra_pool_new(&g, &area, volume, &pool, err);
 	if (r < 0)
 		return r;

@@ -50,6 +50,8 @@ void umbra_pool_written(struct umbra_pool *pool);
  * above; 0: there is none. So that not all of the slot has to be read.
  */
 size_t umbra_pool_encoded_length(const void *block);
+/* Where there is one: the area that it says it is of. */
+void umbra_pool_encoded_area(const void *block, struct umbra_id *out);
 
 /*
  * The pool that two slots hold. A slot that the device does not give, or that has no superblock, is
