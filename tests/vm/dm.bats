@@ -230,3 +230,20 @@ each_filesystem() {
 	umbra storage remove "$T/vol"
 	[ ! -e "$T/vol/.umbra" ]
 }
+
+@test "an XFS of which a part is on another device is refused" {
+	volume_again vol /dev/ubdb
+	mkdir "$T/vol"
+	mkfs.xfs -q -f --unsupported -l logdev=/dev/ubdd,size=10000b /dev/mapper/vol
+	mount -o logdev=/dev/ubdd /dev/mapper/vol "$T/vol"
+	run -1 create --provider dm "$T/vol"
+	[[ $output == *"'$T/vol' has its log on another device"* ]]
+	run -1 umbra storage add "$T/vol"
+	[[ $output == *"its log on another device"* ]]
+	umount "$T/vol"
+	mkfs.xfs -q -f --unsupported -m reflink=0,rmapbt=0 -r rtdev=/dev/ubdd /dev/mapper/vol
+	mount -o rtdev=/dev/ubdd /dev/mapper/vol "$T/vol"
+	run -1 create --provider dm "$T/vol"
+	[[ $output == *"a realtime section on another device"* ]]
+	[ "$(layer vol)" = out ]
+}

@@ -220,7 +220,7 @@ Test(layer, refused_with_the_reason)
 
 	refused(disk, UMBRA_E_UNSUPPORTED, "not a device-mapper device");
 	x = dm_lab_create("lab-so", "0 8192 snapshot-origin %u:%u", major(disk), minor(disk));
-	refused(x, UMBRA_E_UNSUPPORTED, "lvremove");
+	refused(x, UMBRA_E_BUSY, "lvremove");
 	x = dm_lab_create("lab-s", "0 8192 snapshot %u:%u %u:%u P 8", major(disk), minor(disk),
 			  major(store), minor(store));
 	refused(x, UMBRA_E_UNSUPPORTED, "copy its origin");
@@ -233,6 +233,18 @@ Test(layer, refused_with_the_reason)
 	lab_run("dmsetup resume lab-l && echo 0 4096 linear /dev/mapper/lab-z 0 | "
 		"dmsetup load lab-l");
 	refused(x, UMBRA_E_BUSY, "dmsetup clear lab-l");
+}
+
+/* There is no persistent memory here: a device that says that it is. */
+Test(layer, persistent_memory_is_refused)
+{
+	dev_t x = dm_lab_linear("lab-l", 16);
+
+	lab_run("echo 1 >dax && mount --bind dax /sys/dev/block/%u:%u/queue/dax", major(x),
+		minor(x));
+	refused(x, UMBRA_E_UNSUPPORTED, "DAX");
+	lab_run("umount /sys/dev/block/%u:%u/queue/dax", major(x), minor(x));
+	ok(umbra_layer_check(x, &err));
 }
 
 Test(layer, multipath_is_refused)
@@ -256,7 +268,7 @@ Test(layer, key_in_the_keyring_is_refused)
 		      0);
 	refused(dm_lab_create("lab-c", "0 8192 crypt aes-xts-plain64 :32:logon:lab:key 0 %u:%u 0",
 			      major(disk), minor(disk)),
-		UMBRA_E_UNSUPPORTED, "cryptsetup refresh --disable-keyring lab-c");
+		UMBRA_E_NOT_FOUND, "cryptsetup refresh --disable-keyring lab-c");
 }
 
 static int in(void *layer)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "snapshot/provider/dm/layer_check.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -129,6 +130,23 @@ static int check_info(const struct umbra_dm_info *info, struct umbra_error *err)
 	return 0;
 }
 
+/* Programs write to persistent memory past the block layer, and with the layer in the kernel would
+ * give them errors. */
+static int check_dax(const struct umbra_dm_info *info, struct umbra_error *err)
+{
+	_cleanup_free_ char *dax = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/dax", major(info->dev),
+		 minor(info->dev));
+	if (umbra_read_file(AT_FDCWD, path, 4096, &dax, NULL) < 0 || *dax != '1')
+		return 0;
+	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			  "'%s' is on persistent memory with DAX, which is written past the block "
+			  "layer: put it on a namespace of mode 'sector' (ndctl)",
+			  info->name);
+}
+
 int umbra_layer_examine(dev_t dev, struct umbra_dm_info *info, struct umbra_dm_table *table,
 			struct umbra_error *err)
 {
@@ -144,6 +162,8 @@ int umbra_layer_examine(dev_t dev, struct umbra_dm_info *info, struct umbra_dm_t
 			major(dev), minor(dev));
 	if (r == 0)
 		r = check_info(info, err);
+	if (r == 0)
+		r = check_dax(info, err);
 	if (r == 0)
 		r = umbra_dm_table(umbra_dm_numbered(dev), UMBRA_DM_LIVE, &own, err);
 	for (i = 0; r == 0 && i < own.n; i++)

@@ -5,6 +5,9 @@
 #include "snapshot/provider.h"
 #include "snapshot/provider/dm/protected.h"
 
+/* provider.c: UNSUPPORTED where part of the filesystem is on a device that no copy would have */
+int umbra_dm_check_whole(const struct umbra_volume *volume, struct umbra_error *err);
+
 /* create.c */
 int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err);
 int umbra_dm_lies_on(const struct umbra_member *m, const struct umbra_member *below,

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Provider dm: block copies of volumes on device-mapper, below the mounted filesystem. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/sys/xfs.h"
 
 /* Filesystems whose copies can be mounted without a write (read.c). */
 static const char *const filesystems[] = {"ext2", "ext3", "ext4", "xfs"};
@@ -38,6 +40,20 @@ static int is_ours(dev_t dev, struct umbra_error *err)
 					 strlen(UMBRA_DEVICE_PREFIX)) == 0;
 }
 
+int umbra_dm_check_whole(const struct umbra_volume *volume, struct umbra_error *err)
+{
+	_cleanup_close_ int fd = open(volume->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const char *part = fd < 0 ? NULL : umbra_xfs_elsewhere(fd);
+
+	if (!part)
+		return 0;
+	return umbra_fail(
+		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+		"the XFS on '%s' has %s on another device, without which a block copy could "
+		"not be mounted",
+		volume->mount, part);
+}
+
 static int probe(const struct umbra_volume *volume, struct umbra_error *err)
 {
 	struct umbra_dm_info info;
@@ -60,6 +76,8 @@ static int probe(const struct umbra_volume *volume, struct umbra_error *err)
 			   "'%s' is mounted read-only: nothing can change there", volume->mount);
 		return 0;
 	}
+	if (umbra_dm_check_whole(volume, err) < 0)
+		return 0;
 	if (is_ours(volume->dev, NULL) > 0)
 		return 100;
 	if (umbra_dm_has_target("snapshot", err) < 0 || umbra_layer_check(volume->dev, err) < 0)

@@ -85,8 +85,10 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	_cleanup_area_ struct umbra_area *area = NULL;
-	int r = umbra_layer_check(wanted.origin, err);
+	int r = umbra_dm_check_whole(request->volume, err);
 
+	if (r == 0)
+		r = umbra_layer_check(wanted.origin, err);
 	if (r == 0)
 		r = forget_gone(state_fd, wanted.origin, err);
 	if (r == 0)
