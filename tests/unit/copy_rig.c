@@ -323,6 +323,11 @@ ino_t rig_ino(const struct umbra_shadow *shadow, const char *path)
 	return st.st_ino;
 }
 
+void rig_assert_store_empty(void)
+{
+	cr_assert(lab_true("[ -z \"$(ls state/copies)\" ]"));
+}
+
 void rig_become_user(void)
 {
 	if (geteuid() != 0)

@@ -51,5 +51,8 @@ int64_t rig_data(const struct umbra_shadow *shadow, const char *key);
 /* st_ino that path has in the store. */
 ino_t rig_ino(const struct umbra_shadow *shadow, const char *path);
 
+/* There is no copy, nor part of one, in the store named state. */
+void rig_assert_store_empty(void);
+
 /* The rest of the test runs as an ordinary user. */
 void rig_become_user(void);
