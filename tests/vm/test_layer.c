@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "dm_lab.h"
 #include "snapshot/provider/dm/layer.h"
 #include "snapshot/provider/dm/names.h"
@@ -327,6 +329,24 @@ Test(layer, repair_resumes)
 	cr_assert(dm_lab_flows(NULL));
 	cr_assert_eq(state_of(&layer), UMBRA_LAYER_IN);
 	dm_lab_writer_stop(writer);
+}
+
+/* Killed when the kernel had suspended it, and then refused the new table. */
+Test(layer, repair_resumes_what_a_refused_table_left)
+{
+	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
+	pid_t pid = lab_fork();
+
+	if (pid == 0) {
+		setenv("UMBRA_TEST_FAULT", "layer.loaded:kill", 1);
+		umbra_fault_init();
+		_exit(umbra_layer_in(&layer, NULL) == 0);
+	}
+	waitpid(pid, NULL, 0);
+	lab_run("dmsetup clear lab-x && dmsetup suspend lab-x");
+	ok(umbra_layer_repair(&layer, &err));
+	cr_assert(dm_lab_flows(NULL));
+	cr_assert_eq(state_of(&layer), UMBRA_LAYER_OUT);
 }
 
 /* Somebody else has suspended it, to give it a table of his own. */

@@ -342,13 +342,13 @@ static int loaded_by_us(const struct umbra_layer *layer, const struct look *look
 	return r < 0 ? r : umbra_dm_table_same(&loaded, &before);
 }
 
-/* Suspended by a hold, or left with a table of ours. Where somebody else has loaded one, he is at
- * it, and resumes it himself. */
+/* Suspended by a hold, or by the kernel for a table of ours that it then refused; or left with one
+ * of ours. Where somebody else has loaded one, he is at it, and resumes it himself. */
 static int settle_origin(const struct umbra_layer *layer, const struct look *look,
 			 struct umbra_error *err)
 {
 	struct umbra_dm_ref origin = umbra_dm_numbered(layer->origin);
-	bool ours = look->in;
+	bool ours = look->in || under_way(layer);
 	int r = 0;
 
 	/* One that puts the old table back loads what we would to slide out. */
