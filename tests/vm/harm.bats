@@ -380,3 +380,21 @@ read_all() {
 	umbra storage remove "$T/vol"
 	umbra storage add --at /dev/ubdd "$T/other"
 }
+
+@test "a diff area is not put where another user could exchange it" {
+	local dir
+	volume vol /dev/ubdb ext4
+	mkdir -p "$T/theirs/sub" "$T/open" "$T/tmp"
+	chown 1234 "$T/theirs"
+	chmod 0777 "$T/open"
+	chmod 1777 "$T/tmp"
+	for dir in theirs/sub open; do
+		run umbra storage add --size 40M --at "$T/$dir/area" "$T/vol"
+		[ "$status" = 1 ]
+		[[ "$output" == *"could exchange"* ]]
+		[ ! -e "$T/$dir/area" ]
+	done
+	umbra storage add --size 40M --at "$T/tmp/area" "$T/vol"
+	create_token "$T/vol"
+	umbra check
+}

@@ -188,6 +188,38 @@ static int check_elsewhere(const struct umbra_area_request *request, dev_t dev,
 			  request->place);
 }
 
+static bool can_be_exchanged(const struct stat *dir)
+{
+	const mode_t others = dir->st_gid == 0 ? S_IWOTH : S_IWOTH | S_IWGRP;
+
+	return dir->st_uid != geteuid() || ((dir->st_mode & others) && !(dir->st_mode & S_ISVTX));
+}
+
+/* Who could put another file, or another directory, in its place could have anything shown as a
+ * copy, and mounted for that. */
+static int refuse_exchangeable(int dir, const char *place, struct umbra_error *err)
+{
+	_cleanup_close_ int at = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat st, below = {0};
+	int above;
+
+	while (at >= 0 && fstat(at, &st) == 0 &&
+	       (st.st_ino != below.st_ino || st.st_dev != below.st_dev)) {
+		if (can_be_exchanged(&st))
+			return umbra_fail(
+				err, UMBRA_E_PERMISSION, EPERM,
+				"others than root could exchange '%s': a directory on the "
+				"way to it belongs to user %u and has mode %04o; put it "
+				"where only root can write",
+				place, st.st_uid, st.st_mode & 07777);
+		below = st;
+		above = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		umbra_close(at);
+		at = above;
+	}
+	return at < 0 ? umbra_fail_errno(err, errno, "cannot look at what '%s' is in", place) : 0;
+}
+
 static int make_file(const struct umbra_area_request *request, struct umbra_area *a,
 		     struct umbra_error *err)
 {
@@ -211,6 +243,8 @@ static int make_file(const struct umbra_area_request *request, struct umbra_area
 	r = check_elsewhere(request, st.st_dev, err);
 	if (r == 0)
 		r = umbra_place_filesystem(a->dir, request->place, err);
+	if (r == 0)
+		r = refuse_exchangeable(a->dir, request->place, err);
 	if (r < 0)
 		return r;
 	r = size_of(request, a->dir, parent, &a->bytes, err);
