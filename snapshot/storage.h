@@ -51,10 +51,10 @@ struct umbra_storage_watch {
 /*
  * Reports are objects {"volume","place","kind":"inside"|"file"|"device","size","used","copies",
  * "lost","state":"active"|"idle"|"reverting"|"inactive"|"missing"|"lost"|"unknown"[,"why"]
- * [,"problem"]}; sizes in bytes; problem: what is wrong with where it is, and what to do; "lost": how
- * many copies are; reverting to lost, and why, are the conditions of a shadow copy
- * (set.h), here of all that are in the area, or would be; "used" includes what belongs to no copy
- * any more and has not been given back yet.
+ * [,"problem"]}; sizes in bytes; problem: what is wrong with where it is, and what to do; "lost":
+ * how many copies are; reverting to lost, and why, are the conditions of a shadow copy (set.h),
+ * here of all that are in the area, or would be; "used" includes what belongs to no copy any more
+ * and has not been given back yet.
  */
 struct umbra_storage_ops {
 	/* Appends one report an area of this state directory. */
