@@ -398,3 +398,26 @@ read_all() {
 	create_token "$T/vol"
 	umbra check
 }
+
+on_disk() { dd if="$1" bs=1M iflag=direct status=none | sha1sum; }
+
+@test "the volume is moved to another disk (pvmove): the old one is not written any more" {
+	local half was
+	two_inside ext4
+	end_umbrad
+	# Something that is put right whenever it is found: one of the two superblocks.
+	head -c 4096 /dev/urandom | dd of="$(echo /dev/mapper/umbra-*-area)" bs=4096 seek=384 \
+		oflag=direct conv=notrunc status=none
+	sync -f "$T/vol"
+	dd if=/dev/ubdb of=/dev/ubdc bs=1M iflag=direct oflag=direct status=none
+	half=$(($(blockdev --getsz /dev/ubdc) / 2))
+	printf '%s\n' "0 $half linear /dev/ubdc $half" "$half $half linear /dev/ubdc 0" |
+		dmsetup load vol
+	dmsetup resume vol
+	was=$(on_disk /dev/ubdb)
+	umbra storage
+	layer_is out
+	[ "$(on_disk /dev/ubdb)" = "$was" ]
+	echo 3 >/proc/sys/vm/drop_caches
+	create "$T/vol"
+}

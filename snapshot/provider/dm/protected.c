@@ -337,11 +337,24 @@ static int open_locked(const char *area, int wait_ms, struct umbra_protected **o
 	return r;
 }
 
+/* Where somebody has replaced the volume's table, `real` may lead to what is another's by now
+ * (pvmove): nothing is written there. */
+static int choose_base(struct umbra_protected *p, struct umbra_error *err)
+{
+	enum umbra_layer_state state;
+	dev_t real;
+	int r = umbra_layer_state(&p->layer, &state, err);
+
+	if (r == 0 && state != UMBRA_LAYER_OUT && state != UMBRA_LAYER_REPLACED &&
+	    umbra_layer_real(&p->layer, &real, NULL) == 0)
+		umbra_area_set_base(p->area, real);
+	return r;
+}
+
 /* The volume and the area; no pool. Takes area, where there is one already. */
 static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 		      struct umbra_area **area, struct umbra_error *err)
 {
-	dev_t real;
 	int r;
 
 	p->path = umbra_asprintf("%s", s->path);
@@ -354,9 +367,7 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 		p->area = TAKE_PTR(*area);
 	else
 		r = umbra_area_open(s->place, p->layer.origin, being_resized(p, s), &p->area, err);
-	if (r == 0 && umbra_layer_real(&p->layer, &real, NULL) == 0)
-		umbra_area_set_base(p->area, real);
-	return r;
+	return r < 0 ? r : choose_base(p, err);
 }
 
 int umbra_protected_drop(const struct umbra_dm_state *s, struct umbra_error *err)
