@@ -421,3 +421,24 @@ on_disk() { dd if="$1" bs=1M iflag=direct status=none | sha1sum; }
 	echo 3 >/proc/sys/vm/drop_caches
 	create "$T/vol"
 }
+
+@test "a directory that is mounted by itself is exchanged for a link: no live files are shown for the copy's" {
+	volume vol /dev/ubdb ext4
+	mkdir -p "$T/vol/a/b" "$T/live/b" "$T/bound" "$T/tree"
+	echo copy >"$T/vol/a/b/which"
+	echo live >"$T/live/b/which"
+	mount --bind "$T/vol/a/b" "$T/bound"
+	UMBRA_TEST_FAULT=dm.unlocked:stop "$UMBRA_RUN/bin/umbra" create "$T/bound" >"$T/said" 2>&1 3>&- &
+	REQUESTER=$!
+	eventually stopped
+	MAKER=$(stopped)
+	mv "$T/vol/a" "$T/vol/c"
+	ln -s "$T/live" "$T/vol/a"
+	kill -CONT "$MAKER"
+	wait "$REQUESTER"
+	umbra mount "$T/tree"
+	run cat "$T/tree/latest$T/bound/which"
+	[ "$output" != live ]
+	umbra umount "$T/tree"
+	umount "$T/bound"
+}

@@ -52,15 +52,25 @@ static const struct umbra_mount_option *options_of(const char *fstype)
 	return strcmp(fstype, "xfs") == 0 ? xfs : none;
 }
 
-/* The directory of the filesystem that was mounted. */
+/* The directory of the filesystem that was mounted. Through no link: who owns one on the way there
+ * may have exchanged it before the instant, and a link leads to live files. */
 static int open_below(int top, const char *root, struct umbra_error *err)
 {
-	int fd;
+	_cleanup_free_ char *copy = strdup(root);
+	char *at = copy, *name;
+	int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), next;
 
-	while (*root == '/')
-		root++;
-	fd = openat(top, *root ? root : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? umbra_fail_errno(err, errno, "cannot open '/%s' in the shadow copy", root)
+	if (!copy) {
+		umbra_close(fd);
+		return umbra_oom(err);
+	}
+	while (fd >= 0 && (name = strsep(&at, "/"))) {
+		next = openat(fd, *name ? name : ".",
+			      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		umbra_close(fd);
+		fd = next;
+	}
+	return fd < 0 ? umbra_fail_errno(err, errno, "cannot open '%s' in the shadow copy", root)
 		      : fd;
 }
 
