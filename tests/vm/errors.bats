@@ -267,16 +267,14 @@ while_written() {
 	[ "$EXACT" = 13 ]
 }
 
-stopped_coordinator() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
-
 # create_failing POINT: a creation, from which on at that point nothing can be written to the diff area.
 create_failing() {
 	local maker
 	UMBRA_TEST_FAULT=$1:stop "$UMBRA" create "$T/vol" >"$T/created" 2>&1 3>&- 4>&- &
 	maker=$!
-	eventually stopped_coordinator
+	eventually stopped
 	area_fails writes
-	kill -CONT "$(stopped_coordinator)"
+	kill -CONT "$(stopped)"
 	! wait $maker || { echo "made"; return 1; }
 	cat "$T/created"
 	grep -q "$PLACE" "$T/created"

@@ -29,8 +29,6 @@ copies() {
 	sync -f "$T/vol"
 }
 
-stopped() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
-
 # stopped_creation POINT [COUNT]: MAKER is stopped there, REQUESTER waits for it; what that says is in $T/said.
 stopped_creation() {
 	UMBRA_TEST_FAULT=$1:stop:${2:-1} "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/said" 2>&1 3>&- &

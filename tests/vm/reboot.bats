@@ -184,6 +184,22 @@ read_without_layer() {
 	compare
 }
 
+@test "the first copy of all was being made: it is given up, and the layer with it" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	UMBRA_TEST_FAULT=dm.loaded:stop "$UMBRA" create "$T/vol" 2>/dev/null 3>&- 4>&- &
+	eventually stopped
+	end_umbrad # who would undo it
+	kill -KILL "$(stopped)"
+	crash
+	umbra activate
+	[ "$(layer vol)" = out ]
+	mount /dev/mapper/vol "$T/vol"
+	umbra check
+	copies 1
+	compare
+}
+
 @test "what a torn write has left behind the list of exceptions is no part of it" {
 	local store stale
 	volume vol /dev/ubdb ext4

@@ -187,8 +187,6 @@ other_second() {
 	nothing_suspended
 }
 
-stopped_coordinator() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
-
 walls_closed() {
 	dmsetup info -c --noheadings --separator ' ' -o name,suspended | awk '
 		/-wall/ {n++; if ($2 != "Suspended") exit 1}
@@ -227,8 +225,8 @@ walls_closed() {
 	copies 5 96M 20
 	UMBRA_TEST_FAULT=dm.unlocked:stop "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/created" 2>&1 &
 	maker=$!
-	wait_for 10 stopped_coordinator
-	STOPPED=("$(stopped_coordinator)")
+	wait_for 10 stopped
+	STOPPED=("$(stopped)")
 	write_over 50 5
 	is_whole 5
 	kill -9 "${STOPPED[@]}"

@@ -172,6 +172,9 @@ wait_for() {
 	return 1
 }
 
+# The coordinator that a fault point has stopped.
+stopped() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
+
 # replace_table NAME: the volume gets its own table back, as by `lvchange --refresh`.
 replace_table() {
 	local real

@@ -13,9 +13,10 @@
  *			  still be unclean: who mounts it replays it, and who unmounts it says so.
  *			  A second unclean stop, without the layer, is not told from the first: all
  *			  that a mount leaves in an unclean log are the 2 MiB that it clears ahead
- *of its end (xlog_clear_stale_blocks), and the log soon goes over them. A mount for reading clears
- *them, too, and its unmount writes to the log what one for writing does when nothing was changed,
- *but perhaps trimmed, which nobody logs. So it proves nothing, but with norecovery.
+ *			  of its end (xlog_clear_stale_blocks), and the log soon goes over them. A
+ *			  mount for reading clears them, too, and its unmount writes to the log what
+ *			  one for writing does when nothing was changed, but perhaps trimmed, which
+ *			  nobody logs. So it proves nothing, but with norecovery.
  *
  *	none		  the mark of a revert that is not done: nobody mounts that, and only a
  *			  revert puts it there, whatever was there before.

@@ -164,9 +164,11 @@ static int leave(struct umbra_protected *p, struct umbra_error *err)
 		r = umbra_pool_clear(next, err);
 	if (r == 0 && next)
 		r = umbra_protected_write(p, &next, err);
-	if (r == 0)
-		umbra_pool_settle(p->pool, NULL);
-	return r;
+	if (r < 0)
+		return r;
+	umbra_pool_settle(p->pool, NULL);
+	p->asleep = false; /* there is nothing to wake */
+	return 0;
 }
 
 /*
