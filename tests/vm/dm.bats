@@ -247,3 +247,13 @@ each_filesystem() {
 	[[ $output == *"a realtime section on another device"* ]]
 	[ "$(layer vol)" = out ]
 }
+
+@test "what is still in memory when a copy is made is more than half of the space: the older one lives" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	: >"$T/tokens"
+	copy_one
+	dd if=/dev/urandom of="$T/vol/big" bs=1M count=60 status=none
+	copy_one
+	compare
+}

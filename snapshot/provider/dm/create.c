@@ -229,6 +229,10 @@ int umbra_dm_prepare(struct umbra_member *m, struct umbra_error *err)
 		return umbra_oom(err);
 	w->control = w->mark = -1;
 	w->id = m->shadow->id;
+	/* Before the older store has to share its space: memory can hold more than half of that. */
+	r = write_out(m, err);
+	if (r < 0)
+		return r;
 	while (may_come_right(w, r = try_to_prepare(w, m, err), begun))
 		usleep(PAUSE_US);
 	if (r == 0)
