@@ -60,6 +60,42 @@ clean_restart() {
 	xfs_repair -n /dev/mapper/vol
 }
 
+# signal_umbrad SIGNAL: both, as each starts the other.
+signal_umbrad() {
+	local pids
+	mapfile -t pids < <(pgrep -x 'umbrad|umbra-standby')
+	kill "-$1" "${pids[@]}"
+}
+
+# A failover script, at a time when umbrad is too late to note the unmount. The devices below the
+# layer stay.
+deactivated() {
+	volume vol /dev/ubdb "$1"
+	umbra storage add --size 100M "$T/vol"
+	copies 2
+	signal_umbrad STOP
+	umount "$T/vol"
+	umbra activate
+	dmsetup remove --retry vol
+	dmsetup ls | grep -- -real
+	volume_again vol /dev/ubdb
+	umbra activate
+	signal_umbrad CONT
+	[ "$(layer vol)" = in ]
+	mount /dev/mapper/vol "$T/vol"
+	compare
+	copy_one
+	compare
+}
+
+@test "unmounted, deactivated and activated again at once, ext4: no copy is lost" {
+	deactivated ext4
+}
+
+@test "unmounted, deactivated and activated again at once, XFS: no copy is lost" {
+	deactivated xfs
+}
+
 unclean_restart() {
 	local writer
 	volume vol /dev/ubdb "$1"
