@@ -29,7 +29,7 @@ enum umbra_fate_kind {
 	UMBRA_FATE_GONE,    /* it was given up, and nothing is left of it: LOST */
 };
 struct umbra_fate {
-	const struct umbra_shadow *shadow; /* brief */
+	const struct umbra_shadow *shadow; /* brief, with what was noted of it (conditions.h) */
 	enum umbra_fate_kind kind;
 	enum umbra_condition condition;
 	char *why; /* unless GOOD; as in the shadow; to be freed */

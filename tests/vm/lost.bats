@@ -145,6 +145,25 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	[[ $output == *"no diff areas"* ]]
 }
 
+@test "what is lost stays lost while its volume is missing" {
+	local why
+	two_copies
+	replace_table vol
+	eventually is_lost "$T/vol"
+	why=$(umbra list --json | jq -r '.sets[].volumes[].why' | sort -u)
+	umount "$T/vol"
+	dmsetup remove --retry vol
+	umbra storage --json | jq -e '.areas[0].state == "missing"'
+	are lost
+	[ "$(umbra show --json latest | jq -r '.volumes[0].why')" = "$why" ]
+	run -1 umbra check
+	[ "$(grep -c 'is lost' <<<"$output")" = 2 ]
+	volume_again vol /dev/ubdb
+	are lost
+	agreed lost "written without umbra's layer"
+	[ "$(umbra show --json latest | jq -r '.volumes[0].why')" = "$why" ]
+}
+
 @test "a volume that is there again has its copies again" {
 	local used
 	two_copies

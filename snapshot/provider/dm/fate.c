@@ -153,11 +153,11 @@ int umbra_dm_condition_of_closed(int state_fd, const char *area, int r,
 {
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
 
-	if (r == -ENODEV) {
-		set_condition(out, UMBRA_CONDITION_MISSING, "volume missing", cause->text);
-		return 0;
-	}
 	if (umbra_dm_state_read(state_fd, area, &s, NULL) < 0 || !s.lost) {
+		if (r == -ENODEV) {
+			set_condition(out, UMBRA_CONDITION_MISSING, "volume missing", cause->text);
+			return 0;
+		}
 		if (!umbra_protected_out_of_reach(r))
 			return r;
 		set_condition(out, UMBRA_CONDITION_LOST, UMBRA_DM_AREA_UNUSABLE, cause->text);
@@ -194,6 +194,19 @@ static int judge_copy(const struct umbra_protected *p, struct umbra_fate *fate)
 	return set_fate(fate, UMBRA_FATE_KEPT, &is);
 }
 
+/* Missing may come back: not what was lost before. The pool says it, but cannot be read. */
+static int judge_unseen(enum umbra_fate_kind kind, const struct umbra_dm_condition *is,
+			struct umbra_fate *fate)
+{
+	const struct umbra_shadow *shadow = fate->shadow;
+	struct umbra_dm_condition noted = {.kind = UMBRA_CONDITION_LOST};
+
+	if (is->kind != UMBRA_CONDITION_MISSING || shadow->condition != UMBRA_CONDITION_LOST)
+		return set_fate(fate, kind, is);
+	snprintf(noted.why, sizeof(noted.why), "%s", shadow->why);
+	return set_fate(fate, kind, &noted);
+}
+
 /* n copies of one area. */
 static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, size_t n,
 		      struct umbra_error *err)
@@ -218,7 +231,7 @@ static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, 
 		return umbra_fail(err, why.code, r, "%s", why.text);
 	}
 	for (i = 0; i < n; i++)
-		if ((p ? judge_copy(p, &fates[i]) : set_fate(&fates[i], kind, &is)) < 0)
+		if ((p ? judge_copy(p, &fates[i]) : judge_unseen(kind, &is, &fates[i])) < 0)
 			return umbra_oom(err);
 	return 0;
 }
