@@ -211,7 +211,8 @@ static void ask_to_stop(struct umbra_coordinator *c)
 		umbra_wire_send(c->fd, cancel, false);
 }
 
-/* One message: -EAGAIN to go on, else the end of the request. */
+/* One message, if there is one: 1 to go on, else the end of the request. What failed may have been
+ * EAGAIN itself. */
 static int take_message(struct umbra_coordinator *c, struct umbra_observer *o, json_t **result,
 			struct umbra_error *err)
 {
@@ -219,6 +220,8 @@ static int take_message(struct umbra_coordinator *c, struct umbra_observer *o, j
 	const char *type;
 	int r = umbra_wire_receive(c->fd, &message, err);
 
+	if (r == -EAGAIN)
+		return 1;
 	if (r == -ECONNRESET)
 		return died(c, err);
 	if (r < 0)
@@ -226,7 +229,7 @@ static int take_message(struct umbra_coordinator *c, struct umbra_observer *o, j
 	type = umbra_doc_string(message, "type");
 	if (type && strcmp(type, "progress") == 0) {
 		observe(message, o);
-		return -EAGAIN;
+		return 1;
 	}
 	if (!type || strcmp(type, "result") != 0)
 		return failed(message, err);
@@ -270,8 +273,8 @@ static int call(struct umbra_coordinator *c, json_t *request, int wait_s, struct
 		r = umbra_wire_wait(c->fd, LOOK_MS);
 		if (r < 0)
 			return umbra_fail_errno(err, r, "waiting for the coordinator");
-		r = r > 0 ? take_message(c, o, result, err) : -EAGAIN;
-	} while (r == -EAGAIN);
+		r = r > 0 ? take_message(c, o, result, err) : 1;
+	} while (r > 0);
 	return r;
 }
 

@@ -273,6 +273,17 @@ Test(create, two_creations_at_once)
 }
 
 /* Which may be umbrad: nobody who runs unattended is to fail because of that. */
+Test(create, try_again_is_an_answer_too)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	fake_plan.fail = FAKE_PREPARE;
+	fake_plan.errnum = EAGAIN;
+	cr_assert_eq(rig_create(&id, &err), -EAGAIN);
+	cr_assert_eq(rig_count_sets(), 0);
+}
+
 Test(create, who_only_tidies_up_is_waited_for)
 {
 	_cleanup_free_ char *path = umbra_asprintf("%s/lock", rig_state);

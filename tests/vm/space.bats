@@ -236,6 +236,26 @@ walls_closed() {
 	nothing_suspended
 }
 
+@test "a creation that takes its time is given up before the only copy is" {
+	local maker
+	volume vol /dev/ubdb ext4
+	BIG=100
+	copies 1 96M 20
+	UMBRA_TEST_FAULT=dm.unlocked:stop "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/created" 2>&1 &
+	maker=$!
+	wait_for 10 stopped
+	write_over 60 4
+	is_whole 1
+	kill -CONT "$(stopped)"
+	! wait "$maker" || { echo "made"; return 1; }
+	cat "$T/created"
+	grep -q "given up.*umbra storage resize $T/vol" "$T/created"
+	is_whole 1
+	create "$T/vol"
+	is_whole 1
+	nothing_suspended
+}
+
 @test "a copy is made while the volume is written at full speed and the pool is nearly full" {
 	local writer i
 	volume vol /dev/ubdb ext4

@@ -268,11 +268,24 @@ int umbra_dm_hold_member(struct umbra_member *m, struct umbra_error *err)
 	return r < 0 ? umbra_fail_errno(err, r, "cannot hold '%s'", w->origin.name) : 0;
 }
 
+/* umbrad has given it up (umbra_protected_outrun()). */
+static int outrun(const struct umbra_member *m, struct umbra_error *err)
+{
+	return umbra_fail(
+		err, UMBRA_E_BUSY, EAGAIN,
+		"given up, as the older shadow copies needed all of the diff area for what "
+		"was written meanwhile: try again when less is written, or make it larger "
+		"with 'umbra storage resize %s'",
+		m->volume->mount);
+}
+
 int umbra_dm_commit_member(struct umbra_member *m, struct umbra_error *err)
 {
 	struct work *w = m->priv;
 	int r = umbra_dm_hold_activate(w->control, &w->snap);
 
+	if (r == -ENODEV)
+		return outrun(m, err);
 	return r < 0 ? umbra_fail_errno(err, r, "cannot start '%s'", w->snap.name) : 0;
 }
 
@@ -316,6 +329,8 @@ int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 	struct work *w = m->priv;
 	int r = umbra_protected_open_area(m->state_fd, w->area.s, UMBRA_PROTECTED_WAIT_MS, &p, err);
 
+	if (r == 0 && umbra_pool_find(p->pool, &w->id) == p->pool->n_copies)
+		r = outrun(m, err);
 	if (r == 0)
 		r = keep_copy(p, w, m, err);
 	if (r == 0)

@@ -274,6 +274,19 @@ static bool is_low(const struct umbra_gauge *g, uint64_t low)
 	return g->total < low || (g->store && g->left < low / 4);
 }
 
+/* Writers are about to wait, and no older copy is left to give up: rather none is made. */
+static int outrun(struct umbra_protected *p, struct umbra_gauge *gauge, struct umbra_error *err)
+{
+	int r = gauge->store && gauge->left == 0 ? umbra_protected_outrun(p, err) : 0;
+
+	if (r <= 0)
+		return r;
+	umbra_log_warning("'%s' is written so fast that the shadow copy that was being made is "
+			  "given up for the older ones",
+			  p->path);
+	return umbra_gauge_read(p, gauge, err);
+}
+
 /* Enough is free, or all that can be had. */
 static int make_room(struct umbra_protected *p, struct look *look, struct umbra_gauge *gauge,
 		     struct umbra_error *err)
@@ -288,7 +301,7 @@ static int make_room(struct umbra_protected *p, struct look *look, struct umbra_
 			r = umbra_gauge_read(p, gauge, err);
 	}
 	if (r == -ENOSPC)
-		r = 0;
+		r = outrun(p, gauge, err);
 	if (r == 0)
 		r = umbra_dm_grant_all(p, err);
 	return r < 0 ? r : umbra_gauge_read(p, gauge, err);

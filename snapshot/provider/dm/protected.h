@@ -123,6 +123,10 @@ const struct umbra_pool_store *umbra_protected_base(const struct umbra_protected
 /* All copies are lost, and it is said why. */
 int umbra_protected_lose(struct umbra_protected *p, const char *why, struct umbra_error *err);
 
+/* The copy that is being made is given up, so that the older ones get the space that it has taken.
+ * 1; 0: there is none, or its instant has come. Its maker fails. */
+int umbra_protected_outrun(struct umbra_protected *p, struct umbra_error *err);
+
 /* For who wants to do what cannot be done while it is asleep: -EBUSY then, with what to do. */
 int umbra_protected_awake(const struct umbra_protected *p, struct umbra_error *err);
 

@@ -141,6 +141,22 @@ static int seal_followed(struct umbra_protected *p, struct umbra_error *err)
 	return r;
 }
 
+/* Whoever makes it may resume its store at this moment: then that is taken away again, and the copy
+ * is none, as the pool does not know it any more. The store before it collects all the time. */
+int umbra_protected_outrun(struct umbra_protected *p, struct umbra_error *err)
+{
+	enum umbra_store_state state;
+	int r;
+
+	if (!umbra_pool_unfinished(p->pool) || p->pool->n_stores < 2)
+		return 0;
+	r = state_of(p, umbra_pool_live(p->pool), &state, err);
+	if (r < 0 || state == UMBRA_STORE_LIVE || state == UMBRA_STORE_INVALID)
+		return r;
+	r = undo_creation(p, false, err);
+	return r < 0 ? r : 1;
+}
+
 /* Nothing that anybody could see needs the layer. */
 static int leave(struct umbra_protected *p, struct umbra_error *err)
 {
