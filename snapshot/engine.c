@@ -125,32 +125,14 @@ static int close_to_others(const struct umbra_engine *e, mode_t mode, struct umb
 	return 0;
 }
 
-/* Whoever got stuck on a frozen filesystem with the lock in hand would keep all others out. */
-static int refuse_frozen(const struct umbra_engine *e, struct umbra_error *err)
-{
-	_cleanup_free_ char *above = strdup(e->state_dir), *what = NULL;
-	_cleanup_close_ int fd = -1;
-	char *slash;
-
-	if (!above)
-		return umbra_oom(err);
-	/* The nearest that is there; of "/state" it is "/". */
-	while ((fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT &&
-	       (slash = strrchr(above, '/')))
-		slash[slash == above] = '\0';
-	if (fd < 0 || umbra_thawed(fd, UMBRA_THAW_WAIT_MS) == 0)
-		return 0;
-	what = umbra_asprintf("the filesystem of umbra's state directory '%s'", e->state_dir);
-	return what ? umbra_frozen_fail(err, what, above) : umbra_oom(err);
-}
-
 static int open_state(struct umbra_engine *e, enum umbra_catalog_mode mode, struct umbra_error *err)
 {
 	struct stat st;
 	int r;
 
 	if (mode != UMBRA_CATALOG_READ) {
-		r = refuse_frozen(e, err);
+		/* Whoever got stuck there with the lock in hand would keep all others out. */
+		r = umbra_refuse_frozen("umbra's state directory", e->state_dir, err);
 		if (r < 0)
 			return r;
 		r = umbra_mkdir_all(e->state_dir, 0700);

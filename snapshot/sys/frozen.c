@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -73,4 +74,22 @@ int umbra_frozen_fail(struct umbra_error *err, const char *what, const char *dir
 			  "%s is frozen, so that nothing can be changed on it: thaw it, as with "
 			  "'fsfreeze -u %s', or wait for whoever froze it; then try again",
 			  what, dir);
+}
+
+int umbra_refuse_frozen(const char *what, const char *path, struct umbra_error *err)
+{
+	_cleanup_free_ char *above = strdup(path), *text = NULL;
+	_cleanup_close_ int fd = -1;
+	char *slash;
+
+	if (!above)
+		return umbra_oom(err);
+	/* The nearest directory that is there; of "/state" it is "/". */
+	while ((fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 &&
+	       (errno == ENOENT || errno == ENOTDIR) && (slash = strrchr(above, '/')) && above[1])
+		slash[slash == above] = '\0';
+	if (fd < 0 || umbra_thawed(fd, UMBRA_THAW_WAIT_MS) == 0)
+		return 0;
+	text = umbra_asprintf("the filesystem of %s '%s'", what, path);
+	return text ? umbra_frozen_fail(err, text, above) : umbra_oom(err);
 }

@@ -17,5 +17,12 @@
  */
 int umbra_thawed(int fd, int limit_ms);
 
+/*
+ * For who is about to take a lock and then to change something at path, which need not be there
+ * yet: -EBUSY, as umbra_frozen_fail(), if its filesystem is still frozen after UMBRA_THAW_WAIT_MS.
+ * what: what path is, for people. What cannot be looked at is not frozen.
+ */
+int umbra_refuse_frozen(const char *what, const char *path, struct umbra_error *err);
+
 /* Records that what is frozen, and how to thaw it: dir is a directory on it. Returns -EBUSY. */
 int umbra_frozen_fail(struct umbra_error *err, const char *what, const char *dir);

@@ -221,10 +221,10 @@ static int serve_storage(struct umbra_session *s, const json_t *request, json_t 
 		return r;
 	if (!areas)
 		return umbra_oom(err);
-	if (umbra_storage_changes(request))
-		r = begin_change(s, request, err);
-	else
+	if (!umbra_storage_changes(request))
 		r = begin_look(s, request, err);
+	else if ((r = umbra_storage_refuse_frozen(request, err)) == 0)
+		r = begin_change(s, request, err);
 	if (r == 0)
 		r = umbra_storage_serve(s, request, areas, err);
 	if (r < 0)

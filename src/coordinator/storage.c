@@ -6,6 +6,7 @@
 
 #include "coordinator/reconcile.h"
 #include "snapshot/conditions.h"
+#include "snapshot/sys/frozen.h"
 
 /* What a request works on. */
 struct work {
@@ -142,6 +143,18 @@ bool umbra_storage_changes(const json_t *request)
 	size_t i = verb_of(request);
 
 	return i == UMBRA_ARRAY_SIZE(verbs) || verbs[i].changes;
+}
+
+int umbra_storage_refuse_frozen(const json_t *request, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = NULL, *place = NULL;
+	int r = 0;
+
+	if (umbra_doc_get_path(request, "path", &path) == 0)
+		r = umbra_refuse_frozen("volume", path, err);
+	if (r == 0 && umbra_doc_get_path(request, "place", &place) == 0)
+		r = umbra_refuse_frozen("the diff area's place", place, err);
+	return r;
 }
 
 /* The person means the diff area of a volume that is not mounted there now. */

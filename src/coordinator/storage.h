@@ -15,3 +15,7 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 
 /* Changes of storage take the lock; looking does not. */
 bool umbra_storage_changes(const json_t *request);
+
+/* Before the lock is taken: -EBUSY when the request would change something on a filesystem that is
+ * frozen, the volume's or the place's. */
+int umbra_storage_refuse_frozen(const json_t *request, struct umbra_error *err);

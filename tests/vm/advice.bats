@@ -10,6 +10,7 @@ SIDE=/dev/ubdc
 
 teardown() {
 	fsfreeze -u "$T/vol" 2>/dev/null || true
+	fsfreeze -u "$T/more" 2>/dev/null || true
 	drop_volumes
 	umbra_teardown
 }
@@ -140,6 +141,33 @@ says() {
 	says 1 "fsfreeze --unfreeze $T/vol" create "$T/vol"
 	fsfreeze -u "$T/vol"
 	create "$T/vol"
+}
+
+# refused NAME ARG…: umbra says at once that $T/NAME is frozen, and nobody has the lock then.
+refused() {
+	local begun=$SECONDS
+	says 1 "the filesystem of .* is frozen.*'fsfreeze -u $T/$1'" umbra "${@:2}"
+	[ $((SECONDS - begun)) -lt 10 ]
+	flock -n "$UMBRA_STATE/lock" true
+}
+
+@test "the diff area of a volume that is frozen: nobody waits for the thaw with the lock in hand" {
+	volume vol $DISK ext4
+	volume more $SIDE ext4
+	umbra storage add --size 40M "$T/vol"
+	fsfreeze -f "$T/vol"
+	refused vol storage resize --size 60M "$T/vol"
+	refused vol storage remove "$T/vol"
+	refused vol storage remove --force "$T/vol"
+	refused vol storage add --size 40M --at "$T/vol/area" "$T/more"
+	fsfreeze -f "$T/more"
+	refused more storage add --size 40M "$T/more"
+	refused more create "$T/more"
+	fsfreeze -u "$T/vol"
+	fsfreeze -u "$T/more"
+	[ "$(umbra storage --json | jq '.areas | length')" = 1 ]
+	umbra storage resize --size 60M "$T/vol"
+	umbra storage remove "$T/vol"
 }
 
 @test "a creation that fails says which diff areas it made" {

@@ -15,6 +15,7 @@
 #include "snapshot/provider/dm/place.h"
 #include "snapshot/provider/dm/resize.h"
 #include "snapshot/provider/dm/walls.h"
+#include "snapshot/sys/frozen.h"
 
 /* --- making --- */
 
@@ -87,6 +88,8 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 	_cleanup_area_ struct umbra_area *area = NULL;
 	int r = umbra_dm_check_whole(request->volume, err);
 
+	if (r == 0 && !request->place)
+		r = umbra_refuse_frozen("volume", request->volume->mount, err);
 	if (r == 0)
 		r = umbra_layer_check(wanted.origin, err);
 	if (r == 0)
