@@ -37,20 +37,6 @@ static int activate_one(struct work *w, const struct umbra_storage_ops *ops,
 	return ops->list(watch.state_fd, watch.state_dir, w->areas, w->r == 0 ? err : &why);
 }
 
-static bool is_needed(const json_t *areas)
-{
-	const json_t *area;
-	const char *state;
-	size_t i;
-
-	json_array_foreach (areas, i, area) {
-		state = umbra_doc_string(area, "state");
-		if (state && strcmp(state, "active") == 0)
-			return true;
-	}
-	return false;
-}
-
 /* What is active depends on umbrad, also when something else is not. r: what came before. */
 static int start_daemon(struct umbra_session *s, int r, struct umbra_error *err)
 {
@@ -82,5 +68,5 @@ int umbra_activate(struct umbra_session *s, bool early, int wait_s, json_t *resu
 			r = activate_one(&w, p[i]->storage, err);
 	if (w.r < 0)
 		r = w.r;
-	return !early && is_needed(w.areas) ? start_daemon(s, r, err) : r;
+	return !early && umbra_daemon_is_needed(w.areas) ? start_daemon(s, r, err) : r;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "coordinator/daemon.h"
 #include "coordinator/gather.h"
 #include "coordinator/reconcile.h"
 #include "coordinator/report.h"
@@ -150,7 +151,22 @@ static int report_area(const json_t *area, json_t *problems)
 		       : umbra_report(problems, "the diff area of '%s': %s", volume, problem);
 }
 
-int umbra_check_areas(struct umbra_session *s, json_t *problems, struct umbra_error *err)
+/* Without umbrad, as when it was killed with its second, writers may have to wait for ever. */
+static int check_daemon(struct umbra_session *s, const json_t *areas, json_t *problems,
+			json_t *repaired)
+{
+	struct umbra_error why = {0};
+
+	if (!umbra_daemon_is_needed(areas) || umbra_daemon_at_work(s->engine))
+		return 0;
+	if (umbra_daemon_need(s->engine, &why) < 0)
+		return umbra_report(problems, "%s", why.text);
+	return umbra_report(repaired, "umbrad, without which nothing looks after the diff areas, "
+				      "was not at work and was started");
+}
+
+int umbra_check_areas(struct umbra_session *s, json_t *problems, json_t *repaired,
+		      struct umbra_error *err)
 {
 	_cleanup_json_ json_t *areas = json_array();
 	const struct umbra_provider *const *p;
@@ -168,6 +184,8 @@ int umbra_check_areas(struct umbra_session *s, json_t *problems, struct umbra_er
 	json_array_foreach (areas, i, area)
 		if (r == 0)
 			r = report_area(area, problems);
+	if (r == 0)
+		r = check_daemon(s, areas, problems, repaired);
 	return r < 0 ? umbra_oom(err) : 0;
 }
 
@@ -209,7 +227,7 @@ int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, siz
 	if (r == 0)
 		r = umbra_conditions_show(unknown.state_fd, list.sets, list.n, err);
 	if (r == 0)
-		r = umbra_check_areas(s, problems, err);
+		r = umbra_check_areas(s, problems, repaired, err);
 	for (i = 0; r == 0 && i < list.n; i++) {
 		if (list.sets[i]->state != UMBRA_SET_CREATED)
 			continue; /* reconcile warned of it */

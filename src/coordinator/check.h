@@ -10,8 +10,10 @@
 int umbra_check(struct umbra_session *s, json_t *problems, json_t *repaired, size_t *sets,
 		struct umbra_error *err);
 
-/* A problem for each diff area that is not as it should be. */
-int umbra_check_areas(struct umbra_session *s, json_t *problems, struct umbra_error *err);
+/* A problem for each diff area that is not as it should be; where they need an umbrad and there is
+ * none, one is started. */
+int umbra_check_areas(struct umbra_session *s, json_t *problems, json_t *repaired,
+		      struct umbra_error *err);
 
 /*
  * Makes the catalog anew from the records that providers keep. The old file stays beside it as

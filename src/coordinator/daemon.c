@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/doc.h"
 #include "common/log.h"
 #include "common/util.h"
 
@@ -17,12 +18,26 @@
 #define SOON_MS   500   /* for one that was started before */
 #define START_MS  10000 /* for a new one */
 
-static bool at_work(const struct umbra_engine *e)
+bool umbra_daemon_at_work(const struct umbra_engine *e)
 {
 	_cleanup_close_ int fd =
 		openat(umbra_engine_state_fd(e), LOCK_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+bool umbra_daemon_is_needed(const json_t *areas)
+{
+	const json_t *area;
+	const char *state;
+	size_t i;
+
+	json_array_foreach (areas, i, area) {
+		state = umbra_doc_string(area, "state");
+		if (state && strcmp(state, "active") == 0)
+			return true;
+	}
+	return false;
 }
 
 /* A service manager ends what a job leaves running, so there it has to be a service itself. */
@@ -73,7 +88,7 @@ int umbra_daemon_start(const struct umbra_engine *e, struct umbra_error *err)
 	pid_t pid;
 	int r;
 
-	if (at_work(e) || ask_systemd(e))
+	if (umbra_daemon_at_work(e) || ask_systemd(e))
 		return 0;
 	r = umbra_find_program("umbrad", places, &path, err);
 	if (r < 0)
@@ -92,7 +107,7 @@ static bool is_soon_at_work(const struct umbra_engine *e, int limit_ms)
 {
 	int ms;
 
-	for (ms = 0; !at_work(e) && ms < limit_ms; ms += LOOK_MS)
+	for (ms = 0; !umbra_daemon_at_work(e) && ms < limit_ms; ms += LOOK_MS)
 		usleep(LOOK_MS * 1000);
 	return ms < limit_ms;
 }

@@ -5,7 +5,15 @@
  */
 #pragma once
 
+#include <jansson.h>
+
 #include "snapshot/engine.h"
+
+/* Is one at work for this state directory? */
+bool umbra_daemon_at_work(const struct umbra_engine *e);
+
+/* Does anything of these areas, as umbra_storage_ops.list() has them, need one? */
+bool umbra_daemon_is_needed(const json_t *areas);
 
 /*
  * Does nothing when one looks after this state directory; else asks systemd for umbrad.service

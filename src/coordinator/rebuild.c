@@ -186,7 +186,7 @@ int umbra_rebuild(struct umbra_session *s, json_t *problems, json_t *repaired, s
 	if (r == 0)
 		r = remove_rubbish(s, &g, repaired, err);
 	if (r == 0)
-		r = umbra_check_areas(s, problems, err);
+		r = umbra_check_areas(s, problems, repaired, err);
 	umbra_gathering_finish(&g);
 	umbra_set_list_finish(&old.list);
 	return r;

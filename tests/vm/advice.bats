@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What block copies say when something cannot be done: what, why, and what to do about it.
-# vm: --time 300 --mem 768M --disk 320M --disk 160M
+# vm: --time 850 --mem 768M --disk 320M --disk 160M
 load ../system/helper
 load volume
 

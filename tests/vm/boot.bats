@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Shadow copies of the root volume, and of another one, through starts and stops of a machine: the
 # scripts of the initramfs, the units, systemd itself.
-# vm: --time 580 --mem 768M --disk 500M --disk 300M
+# vm: --time 850 --mem 768M --disk 500M --disk 300M
 load ../system/helper
 load volume
 load boot

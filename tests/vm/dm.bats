@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Provider dm on real device-mapper: block copies of mounted volumes.
-# vm: --time 500 --mem 768M --disk 800M --disk 800M --disk 200M
+# vm: --time 850 --mem 768M --disk 800M --disk 800M --disk 200M
 load ../system/helper
 load volume
 

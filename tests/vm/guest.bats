@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What the guest has: real device-mapper, filesystems, no udev.
-# vm: --time 240 --mem 512M --disk 64M --disk 64M
+# vm: --time 850 --mem 512M --disk 64M --disk 64M
 load ../system/helper
 
 sectors=131072

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What disks, administrators and unlucky moments do to a diff area, and that no more is lost than
 # what was harmed.
-# vm: --time 400 --mem 768M --disk 400M --disk 400M --disk 128M
+# vm: --time 850 --mem 768M --disk 400M --disk 400M --disk 128M
 load ../system/helper
 load volume
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copies that cannot be read: all commands say the same of them, and how one gets rid of them, or has
 # them again.
-# vm: --time 300 --mem 768M --disk 320M --disk 320M --disk 128M
+# vm: --time 850 --mem 768M --disk 320M --disk 320M --disk 128M
 load ../system/helper
 load volume
 

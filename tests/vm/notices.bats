@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What is done to a volume behind umbra's back is noticed when it is done. umbrad looks by itself
 # only every eight seconds here: what it knows earlier it was told.
-# vm: --time 300 --mem 768M --disk 320M --disk 320M
+# vm: --time 850 --mem 768M --disk 320M --disk 320M
 load ../system/helper
 load volume
 

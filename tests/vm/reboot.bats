@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Provider dm across a restart of the machine. What the kernel forgets then is taken away here: all
 # devices, mounts and processes; what is on the disks stays.
-# vm: --time 580 --mem 768M --disk 400M --disk 400M
+# vm: --time 850 --mem 768M --disk 400M --disk 400M
 load ../system/helper
 load volume
 

@@ -134,6 +134,21 @@ lost_copies() { umbra storage --json | grep -q '"copies": *0'; }
 	wait_for 5 second
 }
 
+@test "umbrad and its second are killed at once: check says so, and starts one" {
+	volume vol /dev/ubdb ext4
+	BIG=100
+	copies 1 64M 0
+	wait_for 5 second
+	kill -9 "$(worker)" "$(second)"
+	run umbra check
+	[[ $output == *"umbrad"*"was not at work"* ]]
+	wait_for 5 second
+	run umbra check
+	[[ $output != *umbrad* ]]
+	fill_big 60
+	nothing_suspended
+}
+
 @test "umbrad is stopped while writers are at it: it is killed, and the second takes its place" {
 	volume vol /dev/ubdb ext4
 	BIG=300

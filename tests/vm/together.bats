@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The volumes of a set are of one instant: a process writes 1 to the one, 1 to the other, 2 to the
 # one, and so on, as fast as it can; no set ever has the later write without the earlier.
-# vm: --time 300 --mem 768M --disk 400M --disk 400M
+# vm: --time 850 --mem 768M --disk 400M --disk 400M
 load ../system/helper
 load volume
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # With udev: its links to volumes stay, and it does not look for filesystems in our devices.
-# vm: --time 300 --mem 768M --disk 300M
+# vm: --time 850 --mem 768M --disk 300M
 load ../system/helper
 load volume
 
