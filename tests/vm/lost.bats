@@ -186,6 +186,42 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	umbra check
 }
 
+# lost_is N: so many copies are lost, by what storage, activate and check say.
+lost_is() {
+	umbra storage --json | jq -e --argjson n "$1" '.areas[0].lost == $n'
+	umbra activate --json | jq -e --argjson n "$1" '.lost | length == $n'
+	run umbra check
+	[ "$(grep -c 'is lost' <<<"$output")" = "$1" ]
+	[[ $output != *"does not know"* ]]
+}
+
+@test "lost copies that are deleted while their volume is not mounted: nobody is told of them again" {
+	local record
+	two_copies
+	record=$(echo "$UMBRA_STATE"/dm/*.json)
+	restart
+	mount /dev/mapper/vol "$T/vol"
+	echo two >"$T/vol/file"
+	umount "$T/vol"
+	lost_is 2
+	umbra delete --yes "$(token 1)"
+	lost_is 1
+	umbra delete --yes --all "$T/vol"
+	lost_is 0
+	jq -e '.deleted | length == 2' "$record"
+	end_umbrad
+	mount /dev/mapper/vol "$T/vol"
+	run -0 umbra check
+	[[ $output != *lost* ]]
+	jq -e 'has("deleted") | not' "$record"
+	umount "$T/vol"
+	lost_is 0
+	mount /dev/mapper/vol "$T/vol"
+	create "$T/vol"
+	are good
+	umbra delete --yes --all "$T/vol"
+}
+
 @test "somebody changed the diff area's file: one reason, also after it cannot be looked at any more" {
 	local why
 	two_copies

@@ -360,5 +360,5 @@ int umbra_dm_abort(struct umbra_member *m, struct umbra_error *err)
 	r = umbra_dm_find(m->state_fd, m->shadow, &p, err);
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : umbra_dm_forget(p, &m->shadow->id, err);
+	return r < 0 ? r : umbra_dm_delete(m->state_fd, p, &m->shadow->id, err);
 }

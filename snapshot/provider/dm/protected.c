@@ -10,6 +10,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/token.h"
+#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/pool_disk.h"
 #include "snapshot/provider/dm/stamp.h"
 #include "snapshot/provider/dm/view_device.h"
@@ -468,10 +469,18 @@ static int open_pool(struct umbra_protected *p, int state_fd, struct umbra_dm_st
 
 	if (r == 0)
 		r = check_filesystem(p, err);
+	/* First, so that nobody is told that those are lost. */
+	if (r == 0 && umbra_area_certain(p->area))
+		r = umbra_dm_drop_deleted(state_fd, p, s, err);
 	if (r == 0 && s->lost)
 		r = lose_now(p, state_fd, s, err);
 	if (r == 0)
 		r = look_at_layer(p, err);
+	if (r == 0)
+		r = umbra_protected_settle(p, err);
+	if (r < 0 || !s->deleted)
+		return r;
+	r = umbra_dm_drop_deleted(state_fd, p, s, err);
 	return r < 0 ? r : umbra_protected_settle(p, err);
 }
 

@@ -1,33 +1,98 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Deleting a copy is bookkeeping: no device of the kernel changes but the views of it. */
 #include "common/fault.h"
+#include "common/log.h"
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/view_device.h"
 
-int umbra_dm_forget(struct umbra_protected *p, const struct umbra_id *id, struct umbra_error *err)
+static bool has(const struct umbra_protected *p, const struct umbra_id *id)
+{
+	uint32_t i = umbra_pool_find(p->pool, id);
+
+	return i < p->pool->n_copies && p->pool->copies[i].state != UMBRA_POOL_HIDDEN;
+}
+
+static int take_out(struct umbra_protected *p, const struct umbra_id *id, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
-	uint32_t i = umbra_pool_find(p->pool, id);
-	int r = 0;
+	int r = umbra_protected_begin(p, &next, err);
 
-	if (i == p->pool->n_copies || p->pool->copies[i].state == UMBRA_POOL_HIDDEN)
-		return 0;
-	if (p->in)
-		r = umbra_view_devices_close(p, id, err);
-	if (r == 0)
-		r = umbra_protected_begin(p, &next, err);
 	if (r == 0)
 		r = umbra_pool_remove(next, id, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.removing", err);
+	return r < 0 ? r : umbra_protected_write(p, &next, err);
+}
+
+int umbra_dm_forget(struct umbra_protected *p, const struct umbra_id *id, struct umbra_error *err)
+{
+	int r = 0;
+
+	if (!has(p, id))
+		return 0;
+	if (p->in)
+		r = umbra_view_devices_close(p, id, err);
 	if (r == 0)
-		r = umbra_protected_write(p, &next, err);
+		r = take_out(p, id, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.removed", err);
 	if (r == 0)
 		r = umbra_protected_settle(p, err);
 	return r < 0 ? r : umbra_dm_grant_all(p, err);
 }
+
+/* --- what the area cannot be told yet --- */
+
+static int note_deleted(int state_fd, const struct umbra_protected *p, const struct umbra_id *id,
+			struct umbra_error *err)
+{
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	int r = umbra_dm_state_read(state_fd, p->kernel.area.s, &s, err);
+
+	if (r < 0)
+		return r;
+	if (!s.deleted)
+		s.deleted = json_array();
+	if (json_array_append_new(s.deleted, json_string(id->s)) < 0)
+		return umbra_oom(err);
+	return umbra_dm_state_write(state_fd, &s, err);
+}
+
+int umbra_dm_delete(int state_fd, struct umbra_protected *p, const struct umbra_id *id,
+		    struct umbra_error *err)
+{
+	bool unsaid = p->adrift && has(p, id);
+	int r = umbra_dm_forget(p, id, err);
+
+	return r < 0 || !unsaid ? r : note_deleted(state_fd, p, id, err);
+}
+
+int umbra_dm_drop_deleted(int state_fd, struct umbra_protected *p, struct umbra_dm_state *s,
+			  struct umbra_error *err)
+{
+	struct umbra_error why = {0};
+	struct umbra_id id = {0};
+	const json_t *one;
+	size_t i;
+	int r = 0;
+
+	if (!s->deleted || umbra_pool_unfinished(p->pool))
+		return 0;
+	json_array_foreach (s->deleted, i, one) {
+		snprintf(id.s, sizeof(id.s), "%s", json_string_value(one));
+		if (r == 0 && has(p, &id))
+			r = take_out(p, &id, err);
+	}
+	if (r < 0 || p->adrift)
+		return r;
+	json_decref(TAKE_PTR(s->deleted));
+	/* Whoever reads of them once more finds none. */
+	if (umbra_dm_state_write(state_fd, s, &why) < 0)
+		umbra_log_debug("%s", why.text);
+	return 0;
+}
+
+/* --- finding --- */
 
 /* For umbra_dm_find(). */
 struct search {
@@ -87,5 +152,5 @@ int umbra_dm_remove_shadow(int state_fd, const struct umbra_shadow *shadow,
 	(void)watch;
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : umbra_dm_forget(p, &shadow->id, err);
+	return r < 0 ? r : umbra_dm_delete(state_fd, p, &shadow->id, err);
 }

@@ -90,5 +90,5 @@ int umbra_dm_discard(int state_fd, const char *state_dir, const char *id, struct
 	r = umbra_dm_find(state_fd, shadow, &p, err);
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : umbra_dm_forget(p, &shadow->id, err);
+	return r < 0 ? r : umbra_dm_delete(state_fd, p, &shadow->id, err);
 }

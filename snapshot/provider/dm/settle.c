@@ -24,6 +24,7 @@ static struct umbra_pool_copy *newest(const struct umbra_protected *p)
 int umbra_protected_lose(struct umbra_protected *p, const char *why, struct umbra_error *err)
 {
 	_cleanup_pool_ struct umbra_pool *next = NULL;
+	bool any = umbra_pool_needed(p->pool); /* or nobody has lost anything */
 	int r = umbra_protected_begin(p, &next, err);
 
 	if (r == 0)
@@ -33,7 +34,7 @@ int umbra_protected_lose(struct umbra_protected *p, const char *why, struct umbr
 	if (r < 0)
 		return r;
 	umbra_dm_lost_note(p, why);
-	if (!p->adrift) /* else it is found again the next time */
+	if (any && !p->adrift) /* adrift: it is found again the next time */
 		umbra_log_error("the shadow copies of '%s' are lost: %s", p->path, why);
 	return 0;
 }

@@ -21,6 +21,7 @@ void umbra_dm_state_finish(struct umbra_dm_state *s)
 	free(s->path);
 	free(s->lost);
 	json_decref(s->place);
+	json_decref(s->deleted);
 	*s = (struct umbra_dm_state){0};
 }
 
@@ -34,6 +35,18 @@ static int open_dir(int state_fd)
 	int fd = openat(state_fd, DIR_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
 	return fd < 0 ? -errno : fd;
+}
+
+static int parse_deleted(json_t *ids, struct umbra_dm_state *s)
+{
+	const json_t *id;
+	size_t i;
+
+	json_array_foreach (ids, i, id)
+		if (!json_is_string(id) || !umbra_id_valid(json_string_value(id)))
+			return -EBADMSG;
+	s->deleted = json_is_array(ids) ? json_incref(ids) : NULL;
+	return ids && !s->deleted ? -EBADMSG : 0;
 }
 
 static int parse(const json_t *doc, struct umbra_dm_state *s)
@@ -52,6 +65,8 @@ static int parse(const json_t *doc, struct umbra_dm_state *s)
 	s->place = json_incref((json_t *)place);
 	if (r == 0 && umbra_doc_get_path(doc, "lost", &s->lost) == -ENOMEM)
 		r = -ENOMEM;
+	if (r == 0)
+		r = parse_deleted(json_object_get(doc, "deleted"), s);
 	return r == -ENOENT ? -EBADMSG : r;
 }
 
@@ -100,6 +115,7 @@ int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct um
 	int r;
 
 	if (!doc || (s->lost && umbra_doc_set_path(doc, "lost", s->lost) < 0) ||
+	    (s->deleted && json_object_set(doc, "deleted", s->deleted) < 0) ||
 	    umbra_doc_set_path(volume, "name", s->name) < 0 ||
 	    umbra_doc_set_path(volume, "uuid", s->uuid) < 0 ||
 	    umbra_doc_set_path(doc, "path", s->path) < 0)

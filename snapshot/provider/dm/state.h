@@ -3,7 +3,8 @@
  * STATE/dm/<uuid>.json: which volume has which diff area, so that it is found before anything is
  * mounted. {"version":1,"volume":{"name","uuid"},"path","area":{…}}: volume is device-mapper's name
  * and uuid; path where it was mounted when the area was made, for people; area is
- * umbra_area_record()'s; "lost", why its copies are, only as long as the area could not be told.
+ * umbra_area_record()'s; "lost", why its copies are, and "deleted", ids of copies that are gone for
+ * good, only as long as the area could not be told.
  */
 #pragma once
 
@@ -19,6 +20,7 @@ struct umbra_dm_state {
 	char *path;
 	json_t *place; /* the area's record */
 	char *lost;    /* why its copies are, which could not be written to the area yet; or NULL */
+	json_t *deleted; /* of which the area does not know it yet; or NULL */
 };
 
 void umbra_dm_state_finish(struct umbra_dm_state *s);
