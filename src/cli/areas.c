@@ -2,6 +2,8 @@
 #include "cli/areas.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "cli/output.h"
 #include "common/text.h"
@@ -59,4 +61,37 @@ int umbra_areas_print(const json_t *areas, struct umbra_error *err)
 		if (r == 0)
 			print_why(area, &first);
 	return r;
+}
+
+/* A volume that is not mounted is known by its path only. */
+static bool is_of(const json_t *area, const char *path, const struct stat *st)
+{
+	_cleanup_free_ char *volume = NULL;
+	struct stat root;
+
+	if (umbra_doc_get_path(area, "volume", &volume) < 0)
+		return false;
+	return strcmp(volume, path) == 0 ||
+	       (st && stat(volume, &root) == 0 && root.st_dev == st->st_dev);
+}
+
+int umbra_areas_choose(json_t *areas, const char *path, struct umbra_error *err)
+{
+	_cleanup_free_ char *absolute = NULL;
+	struct stat st;
+	bool there = stat(path, &st) == 0;
+	size_t i;
+	int r = umbra_absolute_path(path, true, &absolute);
+
+	if (r < 0)
+		return umbra_fail_errno(err, r, "cannot look at '%s'", path);
+	for (i = json_array_size(areas); i-- > 0;)
+		if (!is_of(json_array_get(areas, i), absolute, there ? &st : NULL))
+			json_array_remove(areas, i);
+	if (json_array_size(areas) > 0)
+		return 0;
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "the volume of '%s' has no diff area: 'umbra storage' lists all that "
+			  "there are",
+			  path);
 }

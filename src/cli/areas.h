@@ -6,3 +6,6 @@
 
 /* A table, and what there is to be said of one of them in full below it. */
 int umbra_areas_print(const json_t *areas, struct umbra_error *err);
+
+/* Those that are not of the volume that path lies on are taken out; -ENOENT when none is left. */
+int umbra_areas_choose(json_t *areas, const char *path, struct umbra_error *err);

@@ -95,6 +95,12 @@ static int check_words(const char *verb, const struct umbra_args *args, struct u
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "storage resize wants --size SIZE");
 	if (umbra_args_has(args, "at") && strcmp(verb, "add") != 0)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "--at is for storage add");
+	if (umbra_args_has(args, "size") && strcmp(verb, "add") != 0 && strcmp(verb, "resize") != 0)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "--size is for storage add and resize");
+	if (umbra_args_has(args, "force") && !changes)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "--force is for storage add and remove");
 	return 0;
 }
 
@@ -103,9 +109,11 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	_cleanup_coordinator_ struct umbra_coordinator *coordinator = NULL;
 	_cleanup_json_ json_t *areas = NULL, *warnings = NULL;
 	const char *verb = args->n_words ? args->words[0] : "list";
+	const char *path = args->n_words > 1 ? args->words[1] : NULL;
+	bool is_list = strcmp(verb, "list") == 0;
 	struct umbra_storage_call call = {
 		.verb = verb,
-		.path = args->n_words > 1 ? args->words[1] : NULL,
+		.path = is_list ? NULL : path,
 		.place = umbra_args_value(args, "at"),
 		.force = umbra_args_has(args, "force"),
 	};
@@ -130,7 +138,9 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r < 0)
 		return r;
 	umbra_terminal_warnings(TAKE_PTR(warnings));
-	return report(cli, areas, strcmp(verb, "list") == 0, err);
+	if (is_list && path)
+		r = umbra_areas_choose(areas, path, err);
+	return r < 0 ? r : report(cli, areas, is_list, err);
 }
 
 const struct umbra_command umbra_command_storage = {

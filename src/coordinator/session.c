@@ -104,7 +104,7 @@ static int busy(struct umbra_session *s, struct umbra_error *err)
 	owner_of_lock(s->lock_fd, pid, sizeof(pid));
 	return umbra_fail(
 		err, UMBRA_E_BUSY, EBUSY,
-		"another umbra%s%s%s creates or deletes sets in '%s': try again later, or "
+		"another umbra%s%s%s changes sets or diff areas in '%s': try again later, or "
 		"wait for it with --wait SECONDS",
 		*pid ? " (process " : "", pid, *pid ? ")" : "", umbra_engine_state_dir(s->engine));
 }

@@ -12,6 +12,14 @@ load helper
 	[ -z "$stderr" ]
 }
 
+@test "words that list does not take, and a volume without an area" {
+	require_root
+	run -2 umbra storage list --size 1G
+	run -2 umbra storage --force
+	run -1 umbra storage list "$T"
+	[[ $output == *"'$T' has no diff area"* ]]
+}
+
 @test "an ordinary user is told that they are root's, and that is no success" {
 	local words
 	for words in storage "storage --json" "storage add $T" activate; do

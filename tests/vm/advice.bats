@@ -110,6 +110,16 @@ says() {
 	[[ $output == *"filesystem"*"(dm)" ]]
 }
 
+@test "storage list PATH has the area of that volume only" {
+	volume vol $DISK ext4
+	volume other $SIDE ext4
+	umbra storage add --size 40M "$T/vol"
+	umbra storage add --size 32M "$T/other"
+	mkdir "$T/vol/below"
+	[ "$(umbra storage list --json "$T/vol/below" | jq -c '[.areas[].volume]')" = "[\"$T/vol\"]" ]
+	[ "$(umbra storage list "$T/other" | grep -c diff-area)" = 1 ]
+}
+
 @test "bad places and sizes of a diff area" {
 	volume vol $DISK ext4
 	mkdir "$T/dir"
