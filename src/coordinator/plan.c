@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "coordinator/storage.h"
+
 #define ACL_MAX 65536
 
 void umbra_plan_finish(struct umbra_plan *plan)
@@ -89,6 +91,8 @@ static int refuse_empty_mountpoint(struct umbra_session *s, const struct umbra_v
 		r = umbra_catalog_load_previous(umbra_engine_catalog(s->engine), volume->path,
 						p[i]->name, &set, &count, err);
 		if (r < 0)
+			return r;
+		if (set && (r = umbra_storage_of_unmounted(s, volume->path, err)) < 0)
 			return r;
 		if (set)
 			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV,

@@ -157,31 +157,43 @@ int umbra_storage_refuse_frozen(const json_t *request, struct umbra_error *err)
 	return r;
 }
 
-/* The person means the diff area of a volume that is not mounted there now. */
-static int is_of_unmounted(struct work *w, const char *path, struct umbra_error *err)
+int umbra_storage_of_unmounted(const struct umbra_session *s, const char *path,
+			       struct umbra_error *err)
 {
 	_cleanup_json_ json_t *areas = json_array();
 	const json_t *area;
 	size_t i;
-	int r = areas ? list_all(w->s, areas, err) : umbra_oom(err);
+	int r = areas ? list_all(s, areas, err) : umbra_oom(err);
 
 	json_array_foreach (areas, i, area) {
 		_cleanup_free_ char *volume = NULL;
 		const char *state = umbra_doc_string(area, "state");
+		const char *why = umbra_doc_string(area, "why");
 
 		if (r < 0 || umbra_doc_get_path(area, "volume", &volume) < 0 ||
 		    strcmp(volume, path) != 0)
 			continue;
-		if (state && strcmp(state, "missing") == 0)
-			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "%s",
-					  umbra_doc_string(area, "why"));
-		return umbra_fail(
-			err, UMBRA_E_NOT_FOUND, ENODEV,
-			"'%s' has a diff area when its volume is mounted there, which it is "
-			"not: mount it first",
-			path);
+		if (state && why && strcmp(state, "missing") == 0)
+			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "%s", why);
+		if (state && why && strcmp(state, "reverting") == 0)
+			return umbra_fail(err, UMBRA_E_BUSY, EBUSY, "%s", why);
+		return 1;
 	}
 	return r;
+}
+
+/* The person means the diff area of a volume that is not mounted there now. */
+static int refuse_unmounted(const struct work *w, struct umbra_error *err)
+{
+	const char *path = w->request.volume->path;
+	int r = umbra_storage_of_unmounted(w->s, path, err);
+
+	if (r <= 0)
+		return r;
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV,
+			  "'%s' has a diff area when its volume is mounted there, which it is "
+			  "not: mount it first",
+			  path);
 }
 
 /* The provider that would copy the volume, if it is one that has diff areas. */
@@ -190,6 +202,7 @@ static int choose(struct work *w, struct umbra_error *err)
 	const struct umbra_provider *const *p;
 	struct umbra_error why = {0};
 	size_t n, i;
+	int r = 0;
 
 	p = umbra_providers(&n);
 	for (i = 0; i < n && !w->ops; i++)
@@ -197,9 +210,10 @@ static int choose(struct work *w, struct umbra_error *err)
 			w->ops = p[i]->storage;
 	if (w->ops)
 		return 0;
-	if (strcmp(w->request.volume->path, w->request.volume->mount) != 0 &&
-	    is_of_unmounted(w, w->request.volume->path, err) < 0)
-		return -ENODEV;
+	if (strcmp(w->request.volume->path, w->request.volume->mount) != 0)
+		r = refuse_unmounted(w, err);
+	if (r < 0)
+		return r;
 	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP, "'%s' cannot have a diff area: %s",
 			  w->request.volume->path,
 			  why.text[0] ? why.text : "no provider here works with diff areas");

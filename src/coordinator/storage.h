@@ -19,3 +19,8 @@ bool umbra_storage_changes(const json_t *request);
 /* Before the lock is taken: -EBUSY when the request would change something on a filesystem that is
  * frozen, the volume's or the place's. */
 int umbra_storage_refuse_frozen(const json_t *request, struct umbra_error *err);
+
+/* Has the volume that is mounted at path, but not now, a diff area? 1 or 0. Negative: mounting it
+ * is not what it needs (-ENODEV: it is not there, -EBUSY: reverted only in part), with what is. */
+int umbra_storage_of_unmounted(const struct umbra_session *s, const char *path,
+			       struct umbra_error *err);

@@ -116,7 +116,7 @@ each_filesystem() {
 }
 
 @test "killed at any point it goes on; meanwhile it is named, and nothing is made or lost" {
-	local point n=0
+	local point verb n=0
 	reverted_volume ext4 3 /dev/ubdc
 	for point in $(fault_points dm.revert revert.begun dm.superblock); do
 		n=$((n + 1))
@@ -138,7 +138,14 @@ each_filesystem() {
 				[[ $output == *"reverted only in part"* ]]
 				umount "$T/vol"
 				;;
-			*) run ! mount /dev/mapper/vol "$T/vol" ;;
+			*)
+				run ! mount /dev/mapper/vol "$T/vol"
+				for verb in create "storage remove" "storage resize --size 50M"; do
+					# shellcheck disable=SC2086 # words
+					run -1 umbra $verb "$T/vol"
+					[[ $output == *"'$T/vol' is reverted only in part"*"'umbra revert $T/vol --from $(token 1)'"* ]]
+				done
+				;;
 			esac
 		fi
 		umbra revert --yes "$T/vol" --from "$(token 1)"
