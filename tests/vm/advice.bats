@@ -128,6 +128,8 @@ says() {
 	says 1 "something at '$T/dir' already" umbra storage add --force --at "$T/dir" "$T/vol"
 	says 1 "something at '$T/file' already" umbra storage add --at "$T/file" "$T/vol"
 	says 1 "something at '/dev/null' already" umbra storage add --at /dev/null "$T/vol"
+	says 1 "'/dev/vg/nope': No such file or directory" umbra storage add --at /dev/vg/nope "$T/vol"
+	says 1 "'/dev/mapper/nope' does not exist" umbra storage add --at /dev/mapper/nope "$T/vol"
 	mkfs.ext4 -q -F $SIDE
 	mount $SIDE "$T/dir"
 	says 1 "'$SIDE' is in use.*lsblk" umbra storage add --force --at $SIDE "$T/vol"

@@ -360,6 +360,12 @@ int umbra_area_create(const struct umbra_area_request *request, struct umbra_are
 	} else if (stat(request->place, &st) == 0 && S_ISBLK(st.st_mode)) {
 		a->kind = UMBRA_AREA_DEVICE;
 		r = make_device(request, st.st_rdev, a, err);
+	} else if (strncmp(request->place, "/dev/", 5) == 0 && lstat(request->place, &st) < 0 &&
+		   errno == ENOENT) {
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "the block device '%s' does not exist: activate it, or name "
+				  "another",
+				  request->place);
 	} else {
 		a->kind = UMBRA_AREA_FILE;
 		r = make_file(request, a, err);
