@@ -59,10 +59,19 @@ static int parse_size(const char *text, struct umbra_storage_call *call, struct 
 	return 0;
 }
 
-static int report(const struct umbra_cli *cli, json_t *areas, bool is_list, struct umbra_error *err)
+static int report(const struct umbra_cli *cli, const json_t *result, bool is_list,
+		  struct umbra_error *err)
 {
+	json_t *areas = json_object_get(result, "areas");
+	json_t *deleted = json_object_get(result, "deleted");
+	const json_t *set;
+	size_t i;
+
 	if (cli->json)
-		return umbra_output_json(json_pack("{s:O}", "areas", areas), err);
+		return umbra_output_json(
+			json_pack("{s:O,s:O*}", "areas", areas, "deleted", deleted), err);
+	json_array_foreach (deleted, i, set)
+		printf("deleted %s\n", umbra_doc_string(set, "timestamp"));
 	if (is_list && json_array_size(areas) == 0)
 		umbra_log_info(
 			"there are no diff areas yet (the first block copy of a volume makes "
@@ -107,7 +116,7 @@ static int check_words(const char *verb, const struct umbra_args *args, struct u
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
 {
 	_cleanup_coordinator_ struct umbra_coordinator *coordinator = NULL;
-	_cleanup_json_ json_t *areas = NULL, *warnings = NULL;
+	_cleanup_json_ json_t *result = NULL, *warnings = NULL;
 	const char *verb = args->n_words ? args->words[0] : "list";
 	const char *path = args->n_words > 1 ? args->words[1] : NULL;
 	bool is_list = strcmp(verb, "list") == 0;
@@ -132,15 +141,15 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r < 0)
 		return r;
 	umbra_terminal_init(&terminal);
-	r = umbra_coordinator_storage(coordinator, &call, &terminal.observer, &areas, &warnings,
+	r = umbra_coordinator_storage(coordinator, &call, &terminal.observer, &result, &warnings,
 				      err);
 	umbra_terminal_finish(&terminal);
 	if (r < 0)
 		return r;
 	umbra_terminal_warnings(TAKE_PTR(warnings));
 	if (is_list && path)
-		r = umbra_areas_choose(areas, path, err);
-	return r < 0 ? r : report(cli, areas, is_list, err);
+		r = umbra_areas_choose(json_object_get(result, "areas"), path, err);
+	return r < 0 ? r : report(cli, result, is_list, err);
 }
 
 const struct umbra_command umbra_command_storage = {

@@ -415,11 +415,10 @@ static int put_absolute(json_t *message, const char *key, const char *path, stru
 }
 
 int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_storage_call *asked,
-			      struct umbra_observer *observer, json_t **areas, json_t **warnings,
+			      struct umbra_observer *observer, json_t **report, json_t **warnings,
 			      struct umbra_error *err)
 {
 	_cleanup_json_ json_t *message = NULL, *result = NULL;
-	json_t *list;
 	int r;
 
 	message = json_pack("{s:s,s:s,s:I,s:i,s:b}", "type", "storage", "verb", asked->verb, "size",
@@ -437,12 +436,13 @@ int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_st
 		r = call(c, TAKE_PTR(message), asked->wait_s, observer, &result, err);
 	if (r < 0)
 		return r;
-	list = json_object_get(result, "areas");
-	if (!json_is_array(list))
+	if (!json_is_array(json_object_get(result, "areas")))
 		return umbra_fail(err, UMBRA_E_INTERNAL, EBADMSG,
 				  "the coordinator's answer names no diff areas");
-	*areas = json_incref(list);
-	return take_warnings(result, warnings, err);
+	r = take_warnings(result, warnings, err);
+	if (r == 0)
+		*report = TAKE_PTR(result);
+	return r;
 }
 
 int umbra_coordinator_revert(struct umbra_coordinator *c, const struct umbra_revert_call *asked,

@@ -116,9 +116,10 @@ struct umbra_storage_call {
 	int wait_s;
 };
 
-/* *areas: JSON array of reports (snapshot/storage.h), *warnings as above; new references. */
+/* *report: {"areas":[…]}, reports as in snapshot/storage.h, and of remove "deleted",
+ * [{"set","timestamp"},…], the sets that went with the area; *warnings as above; new references. */
 int umbra_coordinator_storage(struct umbra_coordinator *c, const struct umbra_storage_call *asked,
-			      struct umbra_observer *observer, json_t **areas, json_t **warnings,
+			      struct umbra_observer *observer, json_t **report, json_t **warnings,
 			      struct umbra_error *err);
 
 /* A whole volume becomes what it was in a set. */

@@ -214,22 +214,15 @@ static int need_root(struct umbra_error *err)
 static int serve_storage(struct umbra_session *s, const json_t *request, json_t *result,
 			 struct umbra_error *err)
 {
-	_cleanup_json_ json_t *areas = json_array();
 	int r = need_root(err);
 
 	if (r < 0)
 		return r;
-	if (!areas)
-		return umbra_oom(err);
 	if (!umbra_storage_changes(request))
 		r = begin_look(s, request, err);
 	else if ((r = umbra_storage_refuse_frozen(request, err)) == 0)
 		r = begin_change(s, request, err);
-	if (r == 0)
-		r = umbra_storage_serve(s, request, areas, err);
-	if (r < 0)
-		return r;
-	return json_object_set(result, "areas", areas) < 0 ? umbra_oom(err) : 0;
+	return r < 0 ? r : umbra_storage_serve(s, request, result, err);
 }
 
 static int serve_revert(struct umbra_session *s, const json_t *request, json_t *result,

@@ -14,6 +14,7 @@ struct work {
 	const struct umbra_storage_ops *ops; /* of the volume's provider */
 	struct umbra_storage_request request;
 	json_t *areas;
+	json_t *result;
 };
 
 static int list_one(const struct umbra_session *s, const struct umbra_storage_ops *ops,
@@ -72,16 +73,44 @@ static int resize(struct work *w, struct umbra_error *err)
 	return append(w, r, report, err);
 }
 
+/* The result names the sets of these ids as deleted. */
+static int name_deleted(struct work *w, const json_t *ids, struct umbra_error *err)
+{
+	json_t *deleted = json_array();
+	char token[UMBRA_TOKEN_LEN + 1];
+	const json_t *id;
+	size_t i;
+	int r;
+
+	if (json_object_set_new(w->result, "deleted", deleted) < 0)
+		return umbra_oom(err);
+	json_array_foreach (ids, i, id) {
+		_cleanup_set_ struct umbra_set *set = NULL;
+
+		r = umbra_catalog_load_one(umbra_engine_catalog(w->s->engine),
+					   json_string_value(id), &set, err);
+		if (r < 0)
+			return r;
+		umbra_token_format(set->time, token);
+		if (json_array_append_new(deleted, json_pack("{s:s,s:s}", "set", set->id.s,
+							     "timestamp", token)) < 0)
+			return umbra_oom(err);
+	}
+	return 0;
+}
+
 /* Whoever lists sets is told at once what became of its copies. */
-static int tell(struct umbra_session *s, struct umbra_error *err)
+static int tell(struct work *w, struct umbra_error *err)
 {
 	_cleanup_json_ json_t *gone = json_array();
 	bool changed;
-	int r = gone ? umbra_conditions_ask(s->engine, &changed, gone, err) : umbra_oom(err);
+	int r = gone ? umbra_conditions_ask(w->s->engine, &changed, gone, err) : umbra_oom(err);
 
 	if (r == 0)
-		r = umbra_mark_gone(s, gone, err);
-	return r < 0 ? r : umbra_reconcile(s, NULL, err);
+		r = name_deleted(w, gone, err);
+	if (r == 0)
+		r = umbra_mark_gone(w->s, gone, err);
+	return r < 0 ? r : umbra_reconcile(w->s, NULL, err);
 }
 
 static int remove_area(struct work *w, struct umbra_error *err)
@@ -89,11 +118,10 @@ static int remove_area(struct work *w, struct umbra_error *err)
 	int r = w->ops->remove(umbra_engine_state_fd(w->s->engine),
 			       umbra_engine_state_dir(w->s->engine), &w->request, err);
 
-	return r < 0 ? r : tell(w->s, err);
+	return r < 0 ? r : tell(w, err);
 }
 
-static int give_up_area(struct umbra_session *s, const char *area, bool force,
-			struct umbra_error *err)
+static int give_up_area(struct work *w, const char *area, bool force, struct umbra_error *err)
 {
 	const struct umbra_provider *const *p;
 	struct umbra_id id;
@@ -112,8 +140,8 @@ static int give_up_area(struct umbra_session *s, const char *area, bool force,
 	p = umbra_providers(&n);
 	for (i = 0; r == -ENOENT && i < n; i++)
 		if (p[i]->storage && p[i]->storage->give_up)
-			r = p[i]->storage->give_up(umbra_engine_state_fd(s->engine), &id, err);
-	return r < 0 ? r : tell(s, err);
+			r = p[i]->storage->give_up(umbra_engine_state_fd(w->s->engine), &id, err);
+	return r < 0 ? r : tell(w, err);
 }
 
 static const struct {
@@ -231,10 +259,10 @@ static int part_of(const struct umbra_volume *volume, int64_t percent, uint64_t 
 	return 0;
 }
 
-int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *areas,
+int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *result,
 			struct umbra_error *err)
 {
-	struct work w = {.s = s, .areas = areas};
+	struct work w = {.s = s, .areas = json_array(), .result = result};
 	_cleanup_volume_ struct umbra_volume *volume = NULL;
 	_cleanup_free_ char *path = NULL, *place = NULL;
 	const char *area = umbra_doc_string(request, "area");
@@ -243,13 +271,15 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 	size_t verb = verb_of(request);
 	int r;
 
+	if (json_object_set_new(result, "areas", w.areas) < 0)
+		return umbra_oom(err);
 	if (verb == UMBRA_ARRAY_SIZE(verbs) || size < 0 || percent < 0 || percent > 100 ||
 	    umbra_doc_get_path(request, "place", &place) == -EBADMSG)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "the request has no valid 'verb', "
 				  "'place' and 'size'");
 	if (area && verbs[verb].run == remove_area)
-		return give_up_area(s, area, umbra_doc_bool(request, "force", false), err);
+		return give_up_area(&w, area, umbra_doc_bool(request, "force", false), err);
 	r = umbra_doc_get_path(request, "path", &path);
 	if (r < 0 && (r != -ENOENT || verbs[verb].changes))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "the request has no valid 'path'");

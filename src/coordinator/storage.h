@@ -7,10 +7,11 @@
 /*
  * request: {"verb":"list"|"add"|"resize"|"remove","path":…[,"place":…]["size":N|"percent":N]
  * ["force":B]};
- * path may be missing from list. Appends reports (snapshot/storage.h) to the array. The session has
- * begun, but for list, which needs no more than the engine.
+ * path may be missing from list. The result gets "areas", an array of reports (snapshot/storage.h),
+ * and of remove "deleted", [{"set","timestamp"},…]: the sets that went with the area. The session
+ * has begun, but for list, which needs no more than the engine.
  */
-int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *areas,
+int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *result,
 			struct umbra_error *err);
 
 /* Changes of storage take the lock; looking does not. */

@@ -142,8 +142,10 @@ says() {
 	umbra storage add --size 48M --json "$T/vol" | jq -e '.areas[0].size == 50331648'
 	create "$T/vol"
 	says 1 "umbra delete --all $T/vol'" umbra storage remove "$T/vol"
-	umbra delete --yes --all "$T/vol"
-	umbra storage remove "$T/vol"
+	says 0 "^deleted @GMT-" umbra storage remove --force "$T/vol"
+	umbra storage add --size 48M "$T/vol"
+	run -0 umbra storage remove --json "$T/vol"
+	jq -e '. == {areas: [], deleted: []}' <<<"$output"
 }
 
 @test "a volume that is frozen is not held, and it is said how it thaws" {

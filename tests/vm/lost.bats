@@ -138,7 +138,8 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	area=$(umbra storage --json | jq -r '.areas[0].place')
 	run -1 umbra storage remove "$area"
 	[[ $output == *--force* ]]
-	umbra storage remove --force "$area"
+	run -0 umbra storage remove --force "$area"
+	[ "$output" = "$(sed 's/^/deleted /' "$T/tokens")" ]
 	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
 	umbra check
 	run -0 umbra storage
