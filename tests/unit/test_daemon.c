@@ -316,20 +316,28 @@ Test(daemon, is_not_idle_when_who_started_it_was)
 	cr_assert_neq(sched_getscheduler(child_of(pid)), SCHED_IDLE);
 }
 
+static pid_t wait_for_second(pid_t first, int limit_ms)
+{
+	pid_t second;
+
+	for (; !(second = child_of(first)) && limit_ms > 0; limit_ms -= 10)
+		usleep(10000);
+	return second;
+}
+
 /* It would end when it has taken the first one's place. */
 Test(daemon, a_second_that_is_told_to_end_is_no_hindrance)
 {
 	struct umbra_error err = {0};
 	pid_t first, second;
-	int ms;
 
 	need_it();
 	cr_assert_eq(create(&err), 0, "%s", err.text);
 	first = wait_for_looker();
-	for (ms = 0; ms < 2000 && !child_of(first); ms += 10)
-		usleep(10000);
+	second = wait_for_second(first, 2000);
+	cr_assert_gt(second, 0);
 	usleep(300000); /* for it to be ready */
-	kill(child_of(first), SIGTERM);
+	kill(second, SIGTERM);
 	usleep(1000000);
 	kill(first, SIGKILL);
 	second = next_looker(first, 3000);
@@ -350,16 +358,15 @@ Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
 	need_it();
 	cr_assert_eq(create(&err), 0, "%s", err.text);
 	first = wait_for_looker();
-	for (ms = 0; ms < 2000 && !child_of(first); ms += 10)
-		usleep(10000);
+	second = wait_for_second(first, 2000);
+	cr_assert_gt(second, 0);
 	kill(first, SIGSTOP);
-	kill(child_of(first), SIGKILL);
+	kill(second, SIGKILL);
 	last = last_look_us();
 	for (ms = 0; ms < 3000 && last_look_us() == last; ms += 10)
 		usleep(10000);
 	cr_assert_neq(last_look_us(), last);
-	for (ms = 0; ms < 3000 && !(second = child_of(first)); ms += 10)
-		usleep(10000);
+	second = wait_for_second(first, 3000);
 	usleep(300000); /* for it to be ready */
 	kill(second, SIGSTOP);
 	kill(first, SIGKILL);

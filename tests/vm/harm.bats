@@ -29,14 +29,6 @@ copies() {
 	sync -f "$T/vol"
 }
 
-# stopped_creation POINT [COUNT]: MAKER is stopped there, REQUESTER waits for it; what that says is in $T/said.
-stopped_creation() {
-	UMBRA_TEST_FAULT=$1:stop:${2:-1} "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/said" 2>&1 3>&- &
-	REQUESTER=$!
-	eventually stopped
-	MAKER=$(stopped)
-}
-
 layer_is() { [ "$(layer vol)" = "$1" ]; }
 
 in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }

@@ -2,7 +2,7 @@
 /*
  * Another runner for Criterion tests, compiled in or preloaded: each test in a process that is
  * simply forked. Criterion's own needs addresses above 2^45, and a process of User-Mode Linux has
- * 2^39.
+ * 2^39; and it starts each test as a program, which takes valgrind a second or more.
  *
  *	LD_PRELOAD=umbra-plain.so umbra-unit [--filter SUITE/TEST]
  *

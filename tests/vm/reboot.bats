@@ -223,10 +223,9 @@ read_without_layer() {
 @test "the first copy of all was being made: it is given up, and the layer with it" {
 	volume vol /dev/ubdb ext4
 	umbra storage add --size 100M "$T/vol"
-	UMBRA_TEST_FAULT=dm.loaded:stop "$UMBRA" create "$T/vol" 2>/dev/null 3>&- 4>&- &
-	eventually stopped
+	stopped_creation dm.loaded
 	end_umbrad # who would undo it
-	kill -KILL "$(stopped)"
+	kill -KILL "$MAKER"
 	crash
 	umbra activate
 	[ "$(layer vol)" = out ]

@@ -234,37 +234,31 @@ walls_closed() {
 }
 
 @test "a creation that is stopped before its instant keeps nobody from space, and is undone" {
-	local maker
 	volume vol /dev/ubdb ext4
 	BIG=300
 	copies 5 96M 20
-	UMBRA_TEST_FAULT=dm.unlocked:stop "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/created" 2>&1 &
-	maker=$!
-	wait_for 10 stopped
-	STOPPED=("$(stopped)")
+	stopped_creation dm.unlocked
+	STOPPED=("$MAKER")
 	write_over 50 5
 	is_whole 5
-	kill -9 "${STOPPED[@]}"
-	wait "$maker" || true
+	kill -9 "$MAKER"
+	wait "$REQUESTER" || true
 	create "$T/vol"
 	is_whole 5
 	nothing_suspended
 }
 
 @test "a creation that takes its time is given up before the only copy is" {
-	local maker
 	volume vol /dev/ubdb ext4
 	BIG=100
 	copies 1 96M 20
-	UMBRA_TEST_FAULT=dm.unlocked:stop "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/created" 2>&1 &
-	maker=$!
-	wait_for 10 stopped
+	stopped_creation dm.unlocked
 	write_over 60 4
 	is_whole 1
-	kill -CONT "$(stopped)"
-	! wait "$maker" || { echo "made"; return 1; }
-	cat "$T/created"
-	grep -q "given up.*umbra storage resize $T/vol" "$T/created"
+	kill -CONT "$MAKER"
+	! wait "$REQUESTER" || { echo "made"; return 1; }
+	cat "$T/said"
+	grep -q "given up.*umbra storage resize $T/vol" "$T/said"
 	is_whole 1
 	create "$T/vol"
 	is_whole 1

@@ -175,6 +175,15 @@ wait_for() {
 # The coordinator that a fault point has stopped.
 stopped() { ps -C umbra -o pid=,stat= | awk '$2 ~ /^T/ {print $1}' | grep .; }
 
+# stopped_creation POINT [COUNT]: MAKER is stopped there, REQUESTER waits for it; what that says is in $T/said.
+# shellcheck disable=SC2034 # for the tests
+stopped_creation() {
+	UMBRA_TEST_FAULT=$1:stop:${2:-1} "$UMBRA_RUN/bin/umbra" create "$T/vol" >"$T/said" 2>&1 3>&- &
+	REQUESTER=$!
+	eventually stopped
+	MAKER=$(stopped)
+}
+
 # replace_table NAME: the volume gets its own table back, as by `lvchange --refresh`.
 replace_table() {
 	local real

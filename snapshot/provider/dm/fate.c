@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Copies that are lost, and why. The reason is kept in the copy's record, in the diff area: whoever
- * finds out may be the one that the filesystem of the state directory waits for.
+ * Can a copy be read, and why not: the one answer that list, show, storage, activate and check
+ * have. Of what is lost the reason is kept in the copy's record, in the diff area: whoever finds
+ * out may be the one that the filesystem of the state directory waits for.
  */
 #include <string.h>
 

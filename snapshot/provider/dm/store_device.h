@@ -38,10 +38,10 @@ enum umbra_store_state {
 int umbra_store_device_state(const struct umbra_kernel *k, uint64_t store,
 			     enum umbra_store_state *out, uint64_t *used, struct umbra_error *err);
 
-/* The number of snap<S>. */
 /* Does any store of the area collect what is replaced? 1, 0 or negative. */
 int umbra_store_device_any_live(const struct umbra_kernel *k, struct umbra_error *err);
 
+/* The number of snap<S>. */
 int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_t *out,
 			      struct umbra_error *err);
 
