@@ -8,8 +8,8 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "snapshot/provider/dm/le.h"
-#include "snapshot/provider/dm/pool_disk.h"
+#include "snapshot/provider/dm/pool/le.h"
+#include "snapshot/provider/dm/pool/pool_disk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

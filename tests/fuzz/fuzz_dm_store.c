@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "snapshot/provider/dm/compact.h"
-#include "snapshot/provider/dm/view_plan.h"
+#include "snapshot/provider/dm/pool/compact.h"
+#include "snapshot/provider/dm/pool/view_plan.h"
 
 #define SEGMENT 8U
 

@@ -9,9 +9,9 @@
 
 #include "dm_disk.h"
 #include "dm_kernel.h"
-#include "snapshot/provider/dm/compact.h"
-#include "snapshot/provider/dm/pool_disk.h"
-#include "snapshot/provider/dm/view_plan.h"
+#include "snapshot/provider/dm/pool/compact.h"
+#include "snapshot/provider/dm/pool/pool_disk.h"
+#include "snapshot/provider/dm/pool/view_plan.h"
 
 #define DM_WORLD_CHUNK_SECTORS 1U
 #define DM_WORLD_SEGMENT       8U

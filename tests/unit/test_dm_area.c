@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "snapshot/provider/dm/area_parts.h"
+#include "snapshot/provider/dm/device/area_parts.h"
 
 #include <criterion/criterion.h>
 

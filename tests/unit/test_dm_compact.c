@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is worth to be compacted; that copies stay what they are is test_dm_model.c's. */
-#include "snapshot/provider/dm/compact.h"
+#include "snapshot/provider/dm/pool/compact.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "snapshot/provider/dm/le.h"
+#include "snapshot/provider/dm/pool/le.h"
 
 TestSuite(dm_compact, .timeout = 60);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "snapshot/provider/dm/pool.h"
+#include "snapshot/provider/dm/pool/pool.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "snapshot/provider/dm/pool_disk.h"
+#include "snapshot/provider/dm/pool/pool_disk.h"
 #include "snapshot/set.h"
 
 TestSuite(dm_pool, .timeout = 60);

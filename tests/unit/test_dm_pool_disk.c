@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "snapshot/provider/dm/pool_disk.h"
+#include "snapshot/provider/dm/pool/pool_disk.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 #include <zlib.h>
 
-#include "snapshot/provider/dm/le.h"
+#include "snapshot/provider/dm/pool/le.h"
 
 TestSuite(dm_pool_disk, .timeout = 120);
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "snapshot/provider/dm/le.h"
-#include "snapshot/provider/dm/proof.h"
+#include "snapshot/provider/dm/pool/le.h"
+#include "snapshot/provider/dm/volume/proof.h"
 
 #define DISK_BYTES (1U << 20)
 #define LOG_AT     (512U << 10) /* block 128 of 4 KiB */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "snapshot/provider/dm/store.h"
+#include "snapshot/provider/dm/pool/store.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
 #include "dm_kernel.h"
-#include "snapshot/provider/dm/le.h"
+#include "snapshot/provider/dm/pool/le.h"
 
 #define ORIGIN 5000U
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "snapshot/provider/dm/names.h"
+#include "snapshot/provider/dm/device/names.h"
 #include "snapshot/sys/dm_table.h"
 
 Test(dm_table, lines_follow_each_other)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What views are made of; that they show the right thing is test_dm_model.c's. */
-#include "snapshot/provider/dm/view_plan.h"
+#include "snapshot/provider/dm/pool/view_plan.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
 #include "common/token.h"
-#include "snapshot/provider/dm/le.h"
+#include "snapshot/provider/dm/pool/le.h"
 
 TestSuite(dm_view_plan, .timeout = 60);
 

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "dm_lab.h"
-#include "snapshot/provider/dm/protected.h"
-#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/provider/dm/volume/protected.h"
+#include "snapshot/provider/dm/volume/view_device.h"
 
 #define RIG_BYTES  (16U << 20)
 #define RIG_CHUNK  (16U << 10)

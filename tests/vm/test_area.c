@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "dm_lab.h"
-#include "snapshot/provider/dm/area.h"
-#include "snapshot/provider/dm/layer.h"
-#include "snapshot/provider/dm/place.h"
-#include "snapshot/provider/dm/pool_disk.h"
+#include "snapshot/provider/dm/device/area.h"
+#include "snapshot/provider/dm/device/layer.h"
+#include "snapshot/provider/dm/device/place.h"
+#include "snapshot/provider/dm/pool/pool_disk.h"
 
 TestSuite(area, .init = dm_lab_begin, .fini = dm_lab_end, .timeout = 120);
 

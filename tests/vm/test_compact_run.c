@@ -8,10 +8,10 @@
 
 #include "common/fault.h"
 #include "dm_rig.h"
-#include "snapshot/provider/dm/compact_run.h"
-#include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/pool_disk.h"
+#include "snapshot/provider/dm/pool/pool_disk.h"
+#include "snapshot/provider/dm/volume/compact_run.h"
+#include "snapshot/provider/dm/volume/gauge.h"
 
 #define SPARE 4
 #define OPS   80

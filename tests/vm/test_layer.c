@@ -11,8 +11,8 @@
 
 #include "common/fault.h"
 #include "dm_lab.h"
-#include "snapshot/provider/dm/layer.h"
-#include "snapshot/provider/dm/names.h"
+#include "snapshot/provider/dm/device/layer.h"
+#include "snapshot/provider/dm/device/names.h"
 
 TestSuite(layer, .init = dm_lab_begin, .fini = dm_lab_end, .timeout = 120);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "dm_rig.h"
+#include "snapshot/provider/dm/device/wall.h"
 #include "snapshot/sys/limit.h"
 
 static struct rig rig;
@@ -194,7 +195,7 @@ static bool waits_in(uint64_t store)
 {
 	uint64_t used, granted;
 
-	ok(umbra_store_device_granted(&rig.p.kernel, store, &granted, &err));
+	ok(umbra_wall_chunks(&rig.p.kernel, store, &granted, &err));
 	return state_of(store, &used) == UMBRA_STORE_LIVE && used > granted;
 }
 
@@ -246,7 +247,7 @@ Test(store_device, given_up_the_origin_goes_on)
 	pid_t writer = writer_at_the_wall(4, done);
 	uint64_t store = rig_live(&rig)->number;
 
-	ok(umbra_store_device_give_up(&rig.p.kernel, store, &err));
+	ok(umbra_wall_give_up(&rig.p.kernel, store, &err));
 	cr_assert_eq(wait_writer(writer), 10);
 	cr_assert_eq(state_of(store, NULL), UMBRA_STORE_INVALID);
 	ok(umbra_store_device_remove(&rig.p.kernel, store, &err));

@@ -9,11 +9,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "snapshot/provider/dm/compact_run.h"
-#include "snapshot/provider/dm/gauge.h"
-#include "snapshot/provider/dm/look_after.h"
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/provider/dm/storage/look_after.h"
+#include "snapshot/provider/dm/volume/compact_run.h"
+#include "snapshot/provider/dm/volume/gauge.h"
+#include "snapshot/provider/dm/volume/view_device.h"
 
 #define SECTOR      ((size_t)512)
 #define NAME        "lab-v"

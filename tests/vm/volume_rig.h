@@ -11,7 +11,7 @@
 
 #include "dm_lab.h"
 #include "snapshot/provider.h"
-#include "snapshot/provider/dm/protected.h"
+#include "snapshot/provider/dm/volume/protected.h"
 
 #define VOLUME_SECTORS_IN_CHUNK 32U
 

@@ -11,10 +11,10 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/token.h"
+#include "snapshot/provider/dm/device/place.h"
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/place.h"
-#include "snapshot/provider/dm/stamp.h"
-#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/provider/dm/volume/stamp.h"
+#include "snapshot/provider/dm/volume/view_device.h"
 
 /* Chunks that the older store may use up while the next one is prepared. */
 #define MARGIN_CHUNKS 256

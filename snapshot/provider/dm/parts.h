@@ -3,7 +3,7 @@
 #pragma once
 
 #include "snapshot/provider.h"
-#include "snapshot/provider/dm/protected.h"
+#include "snapshot/provider/dm/volume/protected.h"
 
 /* provider.c: UNSUPPORTED where part of the filesystem is on a device that no copy would have */
 int umbra_dm_check_whole(const struct umbra_volume *volume, struct umbra_error *err);

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/provider/dm/volume/view_device.h"
 #include "snapshot/sys/mountfd.h"
 
 /* Closing may find the volume's lock taken; then whoever has it, or is next, removes the view. */

@@ -3,7 +3,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/provider/dm/volume/view_device.h"
 
 static bool has(const struct umbra_protected *p, const struct umbra_id *id)
 {

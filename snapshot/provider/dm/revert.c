@@ -14,11 +14,11 @@
 
 #include "common/fault.h"
 #include "common/text.h"
-#include "snapshot/provider/dm/look_after.h"
-#include "snapshot/provider/dm/proof.h"
 #include "snapshot/provider/dm/revert_parts.h"
-#include "snapshot/provider/dm/stamp.h"
-#include "snapshot/provider/dm/view_device.h"
+#include "snapshot/provider/dm/storage/look_after.h"
+#include "snapshot/provider/dm/volume/proof.h"
+#include "snapshot/provider/dm/volume/stamp.h"
+#include "snapshot/provider/dm/volume/view_device.h"
 #include "snapshot/sys/mounted.h"
 
 #define PIECE_US     500000

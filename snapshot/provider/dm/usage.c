@@ -6,8 +6,8 @@
  */
 #include <unistd.h>
 
-#include "snapshot/provider/dm/gauge.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/volume/gauge.h"
 
 /* Index of the oldest copy that is not lost. */
 static uint32_t oldest(const struct umbra_pool *pool)

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "snapshot/provider/dm/storage/harm.h"
+
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "snapshot/provider/dm/volume/stamp.h"
+
+static int alarm_fd = -1;
+
+int umbra_harm_alarm(void)
+{
+	if (alarm_fd < 0)
+		alarm_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	return alarm_fd;
+}
+
+void umbra_harm_quiet(void)
+{
+	char events[4096];
+
+	while (alarm_fd >= 0 && read(alarm_fd, events, sizeof(events)) > 0)
+		;
+}
+
+/* The device by all its names: without udev each is a file of its own. What is watched already
+ * stays so, and no watch keeps a filesystem mounted. */
+static void listen_to(const struct umbra_protected *p)
+{
+	char path[UMBRA_DM_PATH_MAX], name[UMBRA_DM_NAME_MAX + 16];
+	struct umbra_dm_info info;
+	int fd = umbra_harm_alarm();
+
+	if (fd < 0)
+		return; /* we look often enough for most */
+	umbra_dm_path(p->layer.origin, path);
+	inotify_add_watch(fd, path, IN_MODIFY);
+	if (umbra_dm_info(umbra_dm_numbered(p->layer.origin), &info, NULL) == 0) {
+		snprintf(name, sizeof(name), "/dev/mapper/%s", info.name);
+		inotify_add_watch(fd, name, IN_MODIFY);
+	}
+	if (umbra_area_certain(p->area))
+		inotify_add_watch(fd, umbra_area_place(p->area),
+				  IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW);
+}
+
+void umbra_harm_forget(struct umbra_harm *h)
+{
+	json_decref(h->record);
+	*h = (struct umbra_harm){0};
+}
+
+void umbra_harm_remember(struct umbra_harm *h, const struct umbra_protected *p)
+{
+	umbra_harm_forget(h);
+	if (!p->in || p->asleep || !umbra_area_is_inside(p->area))
+		return;
+	h->record = umbra_area_record(p->area);
+	if (umbra_area_resizing(h->record)) {
+		umbra_harm_forget(h);
+		return;
+	}
+	h->origin = p->layer.origin;
+	h->real = p->kernel.real;
+	snprintf(h->stamp, sizeof(h->stamp), "%s", p->pool->stamp);
+	listen_to(p);
+}
+
+enum umbra_harm_state umbra_harm_look(const struct umbra_harm *h)
+{
+	_cleanup_area_ struct umbra_area *area = NULL;
+	int r;
+
+	if (!h->record)
+		return UMBRA_HARM_NONE;
+	r = umbra_area_open(h->record, h->origin, false, &area, NULL);
+	if (r == -ENOENT)
+		return UMBRA_HARM_CERTAIN;
+	if (r < 0)
+		return UMBRA_HARM_SUSPECTED;
+	/* A filesystem that has the file has it, whatever it is called by now. */
+	if (umbra_area_certain(area) || !umbra_stamp_replaced(h->origin, h->real, h->stamp))
+		return UMBRA_HARM_NONE;
+	return UMBRA_HARM_CERTAIN;
+}

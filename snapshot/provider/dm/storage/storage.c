@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Diff areas: made, listed, resized, removed, and looked after. */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fault.h"
+#include "common/log.h"
+#include "common/text.h"
+#include "snapshot/provider/dm/device/place.h"
+#include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/storage/harm.h"
+#include "snapshot/provider/dm/storage/look_after.h"
+#include "snapshot/provider/dm/storage/resize.h"
+#include "snapshot/provider/dm/volume/activate.h"
+#include "snapshot/provider/dm/volume/gauge.h"
+#include "snapshot/provider/dm/volume/walls.h"
+#include "snapshot/sys/frozen.h"
+
+/* --- making --- */
+
+/* Where the volume is mounted: as a whole, if its area shows where that is. */
+static char *mount_of(const struct umbra_volume *volume, const struct umbra_area *area)
+{
+	static const char end[] = "/" UMBRA_AREA_DIR "/" UMBRA_AREA_NAME;
+	const char *place = umbra_area_place(area);
+	size_t len = strlen(place), tail = strlen(end);
+
+	if (!umbra_area_is_inside(area) || len < tail)
+		return strdup(volume->mount);
+	return len == tail ? strdup("/") : strndup(place, len - tail);
+}
+
+static int identify(dev_t origin, const struct umbra_volume *volume, const struct umbra_area *area,
+		    struct umbra_dm_state *s, struct umbra_error *err)
+{
+	struct umbra_dm_info info;
+	int r = umbra_dm_info(umbra_dm_numbered(origin), &info, err);
+
+	if (r < 0)
+		return r;
+	s->area = *umbra_area_id(area);
+	s->name = strdup(info.name);
+	s->uuid = strdup(info.uuid);
+	s->path = mount_of(volume, area);
+	s->place = umbra_area_record(area);
+	return s->name && s->uuid && s->path && s->place ? 0 : umbra_oom(err);
+}
+
+/* A record of an area that was never published, or whose file somebody removed. */
+static int forget_gone(int state_fd, dev_t origin, struct umbra_error *err)
+{
+	struct umbra_id area;
+	int r = umbra_protected_area_of(state_fd, origin, &area, err);
+
+	return r <= 0 ? r : umbra_dm_state_remove(state_fd, area.s, err);
+}
+
+/* Killed with a name and no protection it is what a resize can leave, and is put right like that.
+ */
+static int publish(int state_fd, struct umbra_dm_state *s, struct umbra_area *area,
+		   struct umbra_error *err)
+{
+	int r = umbra_area_publish(area, err);
+
+	if (r < 0) {
+		umbra_dm_state_remove(state_fd, s->area.s, NULL);
+		return r;
+	}
+	if (!umbra_area_is_inside(area))
+		return 0;
+	umbra_area_mark(area, false);
+	json_decref(s->place);
+	s->place = umbra_area_record(area);
+	return s->place ? umbra_dm_state_write(state_fd, s, err) : umbra_oom(err);
+}
+
+static int make_area(int state_fd, const struct umbra_storage_request *request,
+		     struct umbra_protected **out, struct umbra_error *err)
+{
+	struct umbra_area_request wanted = {.volume = request->volume,
+					    .origin = request->volume->dev,
+					    .place = request->place,
+					    .bytes = request->size,
+					    .force = request->force};
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	_cleanup_area_ struct umbra_area *area = NULL;
+	int r = umbra_dm_check_whole(request->volume, err);
+
+	if (r == 0 && !request->place)
+		r = umbra_refuse_frozen("volume", request->volume->mount, err);
+	if (r == 0)
+		r = umbra_layer_check(wanted.origin, err);
+	if (r == 0)
+		r = forget_gone(state_fd, wanted.origin, err);
+	if (r == 0)
+		r = umbra_area_create(&wanted, &area, err);
+	/* Of a place that is good for nothing else is said. */
+	if (r == 0 && !request->force)
+		r = umbra_place_early(state_fd, request->place, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.area-made", err);
+	if (r == 0)
+		umbra_area_mark(area, umbra_area_is_inside(area));
+	if (r == 0)
+		r = identify(wanted.origin, request->volume, area, &s, err);
+	if (r == 0) /* first the pool: a record means that there is one */
+		r = umbra_protected_open_new(&s, &area, &p, err);
+	if (r == 0)
+		r = umbra_dm_state_write(state_fd, &s, err);
+	if (r == 0)
+		r = umbra_fault_fail("dm.area-recorded", err);
+	if (r < 0)
+		return r;
+	r = publish(state_fd, &s, p->area, err);
+	if (r == 0)
+		*out = TAKE_PTR(p);
+	return r;
+}
+
+int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struct umbra_error *err)
+{
+	struct umbra_storage_request request = {.volume = m->volume};
+	int r = umbra_protected_open_dev(m->state_fd, m->volume->dev, UMBRA_PROTECTED_WAIT_MS, out,
+					 err);
+
+	if (r != -ENOENT)
+		return r;
+	r = make_area(m->state_fd, &request, out, err);
+	return r < 0 ? r : 1;
+}
+
+/* --- reporting --- */
+
+static uint32_t count(const struct umbra_pool *pool, enum umbra_pool_state state)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < pool->n_copies; i++)
+		n += pool->copies[i].state == state;
+	return n;
+}
+
+static uint32_t visible(const struct umbra_pool *pool)
+{
+	return count(pool, UMBRA_POOL_KEPT);
+}
+
+static uint64_t used_segments(const struct umbra_protected *p)
+{
+	struct umbra_gauge gauge = {0};
+
+	umbra_gauge_read(p, &gauge, NULL);
+	return umbra_gauge_in_use(p, &gauge);
+}
+
+static json_t *fill_report(json_t *doc, const char *path, const char *place, const char *why)
+{
+	if (!doc || umbra_doc_set_path(doc, "volume", path) < 0 ||
+	    umbra_doc_set_path(doc, "place", place) < 0 ||
+	    (*why && json_object_update_new(doc, json_pack("{s:s}", "why", why)) < 0)) {
+		json_decref(doc);
+		return NULL;
+	}
+	return doc;
+}
+
+/* What there is to be said of an area that works, if anything. */
+static void remark(const struct umbra_protected *p, struct umbra_dm_condition *is)
+{
+	uint32_t lost = count(p->pool, UMBRA_POOL_LOST);
+
+	umbra_dm_condition_of_area(p, is);
+	if (is->kind == UMBRA_CONDITION_GOOD && lost > 0)
+		umbra_dm_condition_of_copy(p, &p->pool->copies[lost - 1], is);
+}
+
+static const char *state_name(const struct umbra_protected *p, const struct umbra_dm_condition *is)
+{
+	if (is->kind != UMBRA_CONDITION_GOOD && is->kind != UMBRA_CONDITION_LOST)
+		return umbra_condition_name(is->kind);
+	return p->in ? "active" : "idle";
+}
+
+/* As an umbra of earlier days let it be made: does what is written to the area come to the volume,
+ * by way of another one's diff area? */
+static bool in_a_circle(const struct umbra_protected *p)
+{
+	struct stat st;
+
+	return !umbra_area_is_inside(p->area) && stat(umbra_area_place(p->area), &st) == 0 &&
+	       umbra_place_lies_on(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, p->layer.origin) >
+		       0;
+}
+
+static int add_circle(json_t *doc, const char *path)
+{
+	_cleanup_free_ char *text = umbra_asprintf(
+		"it is on a volume that has its own on '%s', so that writes to each may have to "
+		"wait for the other: delete the copies of one ('umbra delete --all %s'), and make "
+		"its diff area elsewhere ('umbra storage remove %s', 'umbra storage add')",
+		path, path, path);
+
+	return text && json_object_update_new(doc, json_pack("{s:s}", "problem", text)) == 0
+		       ? 0
+		       : -ENOMEM;
+}
+
+static json_t *report(const struct umbra_protected *p, const char *path)
+{
+	const struct umbra_pool_geometry *g = &p->pool->geometry;
+	json_int_t segment = (json_int_t)g->segment_chunks * g->chunk_sectors * UMBRA_DM_SECTOR;
+	json_int_t bytes = (json_int_t)umbra_pool_sectors_of(g, g->segments) * UMBRA_DM_SECTOR;
+	struct umbra_dm_condition is;
+	json_t *doc;
+
+	remark(p, &is);
+	doc = json_pack("{s:s,s:I,s:I,s:i,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
+			bytes, "used", segment * (json_int_t)used_segments(p), "copies",
+			(int)visible(p->pool), "lost", (int)count(p->pool, UMBRA_POOL_LOST),
+			"state", state_name(p, &is));
+	doc = fill_report(doc, path, umbra_area_place(p->area), is.why);
+	if (doc && in_a_circle(p) && add_circle(doc, path) < 0) {
+		json_decref(doc);
+		return NULL;
+	}
+	return doc;
+}
+
+/* One that cannot be opened is shown too, with the reason. */
+static json_t *report_failed(int state_fd, const struct umbra_dm_state *s, int r,
+			     const struct umbra_error *why)
+{
+	const char *state = "unknown";
+	struct umbra_dm_condition is;
+	json_t *doc;
+
+	if (umbra_dm_condition_of_closed(state_fd, s->area.s, r, why, &is) == 0)
+		state = umbra_condition_name(is.kind);
+	else
+		umbra_dm_reason(is.why, "cannot be told now", why->text);
+	doc = json_pack("{s:s,s:i,s:i,s:i,s:i,s:s}", "kind", "?", "size", 0, "used", 0, "copies", 0,
+			"lost", 0, "state", state);
+	return fill_report(doc, s->path, s->area.s, is.why);
+}
+
+struct listing {
+	int state_fd;
+	json_t *out;
+};
+
+static int list_one(const struct umbra_dm_state *s, void *arg)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	const struct listing *listing = arg;
+	struct umbra_error why = {0};
+	json_t *doc;
+	int r = umbra_protected_open_area(listing->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
+					  &why);
+
+	doc = r < 0 ? report_failed(listing->state_fd, s, r, &why) : report(p, s->path);
+	return json_array_append_new(listing->out, doc) < 0 ? -ENOMEM : 0;
+}
+
+static int list(int state_fd, const char *state_dir, json_t *out, struct umbra_error *err)
+{
+	struct listing listing = {.state_fd = state_fd, .out = out};
+	int r;
+
+	(void)state_dir;
+	if (geteuid() != 0)
+		return 0;
+	r = umbra_dm_state_each(state_fd, list_one, &listing, err);
+	return r == -ENOMEM ? umbra_oom(err) : r;
+}
+
+static int add(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
+	       json_t **out, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	int r = umbra_protected_open_dev(state_fd, request->volume->dev, UMBRA_PROTECTED_WAIT_MS,
+					 &p, err);
+
+	(void)state_dir;
+	if (r == 0)
+		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+				  "'%s' has a diff area already, at '%s'", request->volume->mount,
+				  umbra_area_place(p->area));
+	if (r == -ENOENT)
+		r = make_area(state_fd, request, &p, err);
+	if (r < 0)
+		return r;
+	*out = report(p, p->path);
+	return *out ? 0 : umbra_oom(err);
+}
+
+static int resize(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
+		  json_t **out, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	int r = umbra_dm_resize(state_fd, request, err), same = r;
+
+	(void)state_dir;
+	if (r >= 0)
+		r = umbra_protected_open_dev(state_fd, request->volume->dev,
+					     UMBRA_PROTECTED_WAIT_MS, &p, err);
+	if (r < 0)
+		return r;
+	*out = report(p, p->path);
+	return *out ? same : umbra_oom(err);
+}
+
+static int remove_area(int state_fd, const char *state_dir,
+		       const struct umbra_storage_request *request, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	_cleanup_pool_ struct umbra_pool *next = NULL;
+	int r = umbra_protected_open_dev(state_fd, request->volume->dev, UMBRA_PROTECTED_WAIT_MS,
+					 &p, err);
+
+	(void)state_dir;
+	if (r < 0 && r != -EBUSY && request->force)
+		return umbra_protected_abandon(state_fd, request->volume->dev, err);
+	if (r < 0)
+		return r;
+	if (visible(p->pool) > 0 && !request->force)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "the diff area of '%s' has %s: 'umbra delete --all %s' deletes "
+				  "what there is, --force loses it",
+				  request->volume->mount,
+				  UMBRA_COUNT(visible(p->pool), "shadow copy", "shadow copies"),
+				  request->volume->mount);
+	if (visible(p->pool) > 0) {
+		r = umbra_protected_begin(p, &next, err);
+		if (r == 0)
+			r = umbra_pool_lose(next, NULL, err);
+		if (r == 0)
+			r = umbra_protected_write(p, &next, err);
+		if (r == 0)
+			r = umbra_protected_settle(p, err);
+	}
+	if (r == 0)
+		r = umbra_dm_state_remove(state_fd, p->kernel.area.s, err);
+	return r < 0 ? r : umbra_area_destroy(p->area, err);
+}
+
+static int give_up(int state_fd, const struct umbra_id *area, struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	struct umbra_error why = {0};
+	int r = umbra_dm_state_read(state_fd, area->s, &s, err);
+
+	if (r < 0)
+		return r;
+	r = umbra_protected_open_area(state_fd, area->s, UMBRA_PROTECTED_WAIT_MS, &p, &why);
+	if (r == 0)
+		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
+				  "diff area %s can be reached: 'umbra storage remove' wants the "
+				  "path of its volume, '%s'",
+				  area->s, s.path);
+	if (!umbra_protected_out_of_reach(r))
+		return umbra_fail(err, why.code, r, "%s", why.text);
+	r = umbra_protected_drop(&s, err);
+	return r < 0 ? r : umbra_dm_state_remove(state_fd, area->s, err);
+}
+
+const struct umbra_storage_ops umbra_dm_storage = {
+	.list = list,
+	.fates = umbra_dm_fates,
+	.add = add,
+	.resize = resize,
+	.reconcile = umbra_dm_resize_reconcile,
+	.remove = remove_area,
+	.give_up = give_up,
+	.look_after = umbra_dm_look_after,
+	.alarm = umbra_harm_alarm,
+	.depends_on = umbra_dm_depends_on,
+	.let_go = umbra_walls_let_go,
+	.leave = umbra_walls_leave,
+	.activate = umbra_dm_activate,
+	.keep = umbra_dm_keep,
+};
