@@ -15,7 +15,12 @@ BOXES = [
     ("writer", r"src/writer/", ["common"]),
     ("sys", r"snapshot/sys/", ["common"]),
     ("provider contract", r"snapshot/(provider|revert|root|set|storage|volume)\.h", ["sys", "common"]),
-    ("provider", r"snapshot/provider/", ["provider contract", "sys", "common"]),
+    ("dm pool", r"snapshot/provider/dm/pool/", ["provider contract", "common"]),
+    ("dm device", r"snapshot/provider/dm/device/", ["dm pool", "provider contract", "sys", "common"]),
+    ("dm volume", r"snapshot/provider/dm/volume/",
+     ["dm device", "dm pool", "provider contract", "sys", "common"]),
+    ("provider", r"snapshot/provider/", ["dm volume", "dm device", "dm pool", "provider contract",
+                                         "sys", "common"]),
     ("snapshot", r"snapshot/[^/]*$", ["provider contract", "sys", "common"]),
     ("coordinator client", r"src/coordinator/client\.h",
      ["snapshot", "provider contract", "common"]),
@@ -30,8 +35,8 @@ BOXES = [
                           "provider contract", "common"]),
     ("tests", r"tests/", None),
 ]
-# The first pattern that matches decides: single headers before their folders.
-MATCH = sorted(BOXES, key=lambda box: not box[1].endswith(r"\.h"))
+# The first pattern that matches decides: single headers before their folders, inner folders first.
+MATCH = sorted(BOXES, key=lambda box: (not box[1].endswith(r"\.h"), -box[1].count("/")))
 
 # Libraries that one place wraps: header, and the only files that may include it.
 WRAPPED = [
@@ -82,6 +87,11 @@ def resolve(root, path, target):
     return None
 
 
+def provider_of(path):
+    m = re.match(r"snapshot/provider/([^/.]+)", path)
+    return m and m[1]
+
+
 def check_own(root, path, target):
     if target in GENERATED:
         only = GENERATED[target]
@@ -93,10 +103,8 @@ def check_own(root, path, target):
     if theirs is None:
         return "lies in no box of the diagram"
     allowed = dict((name, may) for name, _, may in BOXES)[mine]
-    if mine == "provider" == theirs:
-        def folder(p):
-            return re.sub(r"\.[ch]$", "", p.split("/")[2])
-        return None if folder(path) == folder(found) else "belongs to another provider"
+    if provider_of(path) and provider_of(found) and provider_of(path) != provider_of(found):
+        return "belongs to another provider"
     if allowed is None or mine == theirs or theirs in allowed:
         return None
     return f"{mine} may not include {theirs}"

@@ -11,6 +11,7 @@
 #include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/pool/pool_disk.h"
 #include "snapshot/provider/dm/volume/compact_run.h"
+#include "snapshot/provider/dm/volume/copies.h"
 #include "snapshot/provider/dm/volume/gauge.h"
 
 #define SPARE 4

@@ -21,6 +21,7 @@
 #include "dm_lab.h"
 #include "snapshot/engine.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/volume/copies.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 #include "tests/unit/children.h"
 #include "tests/unit/points.h"

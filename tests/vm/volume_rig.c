@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/storage/look_after.h"
 #include "snapshot/provider/dm/volume/compact_run.h"
 #include "snapshot/provider/dm/volume/gauge.h"
+#include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 
 #define SECTOR      ((size_t)512)
@@ -416,10 +416,10 @@ unsigned int volume_compact(struct volume_rig *v)
 	v->room = 0;
 	if (!p->in)
 		return 0;
-	while ((r = umbra_compact_run(p, umbra_dm_low_water(p->pool), &err)) > 0)
+	while ((r = umbra_compact_run(p, umbra_space_low_water(p->pool), &err)) > 0)
 		cr_assert_lt(pieces++, 2000);
 	cr_assert_eq(r, 0, "%s", err.text);
-	ok(umbra_dm_grant_all(p, &err));
+	ok(umbra_space_grant_all(p, &err));
 	return pieces;
 }
 

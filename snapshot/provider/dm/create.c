@@ -13,6 +13,10 @@
 #include "common/token.h"
 #include "snapshot/provider/dm/device/place.h"
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/volume/copies.h"
+#include "snapshot/provider/dm/volume/fate.h"
+#include "snapshot/provider/dm/volume/record.h"
+#include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 
@@ -340,7 +344,7 @@ int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 	if (r == 0)
 		r = check_kept(p, w, err);
 	if (r == 0)
-		r = umbra_dm_grant_all(p, err);
+		r = umbra_space_grant_all(p, err);
 	if (r == 0)
 		m->priv = free_work(w);
 	return r;

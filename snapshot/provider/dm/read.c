@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/volume/copies.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 #include "snapshot/sys/mountfd.h"
 

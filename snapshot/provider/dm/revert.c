@@ -15,8 +15,9 @@
 #include "common/fault.h"
 #include "common/text.h"
 #include "snapshot/provider/dm/revert_parts.h"
-#include "snapshot/provider/dm/storage/look_after.h"
+#include "snapshot/provider/dm/volume/copies.h"
 #include "snapshot/provider/dm/volume/proof.h"
+#include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 #include "snapshot/sys/mounted.h"
@@ -165,7 +166,7 @@ static int no_room(struct umbra_revert_request *q, const struct umbra_dm_revert 
 static int check_room(struct umbra_revert_request *q, struct umbra_dm_revert *v,
 		      const struct umbra_protected *p, uint32_t copy, struct umbra_error *err)
 {
-	uint64_t spare = umbra_dm_low_water(p->pool), need;
+	uint64_t spare = umbra_space_low_water(p->pool), need;
 	int r = umbra_dm_revert_plan(v, p, copy, err);
 
 	if (r < 0 || count_newer(p, copy) == 0)
@@ -361,7 +362,7 @@ static int secure_room(const struct umbra_dm_revert *v, struct umbra_protected *
 				  "a shadow copy of the volume was made meanwhile");
 	if (v->below >= 0)
 		return 0;
-	r = umbra_dm_grant_all(p, err);
+	r = umbra_space_grant_all(p, err);
 	if (r == 0)
 		r = umbra_dm_revert_fits(p, *chunks, 0, err);
 	while (r == 0 && *chunks > UMBRA_DM_REVERT_RUN) {

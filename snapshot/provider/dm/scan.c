@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/volume/copies.h"
+#include "snapshot/provider/dm/volume/record.h"
 
 struct search {
 	const char *state_dir;

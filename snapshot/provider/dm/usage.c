@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/volume/copies.h"
 #include "snapshot/provider/dm/volume/gauge.h"
 
 /* Index of the oldest copy that is not lost. */

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "common/fault.h"
+#include "common/token.h"
 #include "snapshot/provider/dm/device/wall.h"
 #include "snapshot/sys/limit.h"
 

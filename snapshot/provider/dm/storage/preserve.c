@@ -7,8 +7,9 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/storage/look_after.h"
 #include "snapshot/provider/dm/volume/gauge.h"
+#include "snapshot/provider/dm/volume/record.h"
+#include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/sys/fixed.h"
 #include "snapshot/sys/unused.h"
 
@@ -200,7 +201,7 @@ static int check_room(int state_fd, const struct needs *n, uint64_t chunks, stru
 		r = umbra_gauge_read(p, &gauge, err);
 	if (r < 0)
 		return r;
-	low = umbra_dm_low_water(p->pool);
+	low = umbra_space_low_water(p->pool);
 	room = gauge.total > low ? (gauge.total - low) * p->pool->geometry.segment_chunks : 0;
 	if (chunks + chunks / umbra_dm_epa(UMBRA_DM_CHUNK_SECTORS) + 2 <= room)
 		return 0;

@@ -5,10 +5,10 @@
 
 #include "common/fault.h"
 #include "common/log.h"
-#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/pool/pool_disk.h"
 #include "snapshot/provider/dm/storage/preserve.h"
 #include "snapshot/provider/dm/storage/tail.h"
+#include "snapshot/provider/dm/volume/space.h"
 
 #define PAUSE_US            20000 /* between two steps under the volume's lock */
 #define PATIENCE            50    /* steps that change nothing */
@@ -251,7 +251,7 @@ static int fill(const struct resize *z, struct umbra_error *err)
 		if (r == 0)
 			r = umbra_fault_fail("dm.resize-filled", err);
 	}
-	return r < 0 ? r : umbra_dm_grant_all(p, err);
+	return r < 0 ? r : umbra_space_grant_all(p, err);
 }
 
 /* Begins with what was recorded, whatever we know. 1: the volume is not mounted where it was. */

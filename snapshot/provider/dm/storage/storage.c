@@ -13,6 +13,7 @@
 #include "snapshot/provider/dm/storage/look_after.h"
 #include "snapshot/provider/dm/storage/resize.h"
 #include "snapshot/provider/dm/volume/activate.h"
+#include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/gauge.h"
 #include "snapshot/provider/dm/volume/walls.h"
 #include "snapshot/sys/frozen.h"

@@ -2,10 +2,9 @@
 #include "snapshot/provider/dm/storage/tail.h"
 
 #include "common/fault.h"
-#include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/storage/look_after.h"
 #include "snapshot/provider/dm/volume/compact_run.h"
 #include "snapshot/provider/dm/volume/gauge.h"
+#include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 
 #define LEAST         8U         /* segments */
@@ -23,7 +22,7 @@ int umbra_tail_least(const struct umbra_protected *p, uint32_t *segments, struct
 	if (r < 0)
 		return r;
 	used = umbra_gauge_in_use(p, &gauge);
-	for (n = used > LEAST ? used : LEAST; n < used + umbra_dm_low_water_of(g, n);)
+	for (n = used > LEAST ? used : LEAST; n < used + umbra_space_low_water_of(g, n);)
 		n++;
 	*segments = n;
 	return 0;
@@ -175,6 +174,6 @@ int umbra_tail_free(struct umbra_protected *p, uint32_t segments, struct umbra_e
 	if (r == 0)
 		r = piece(p, segments, err);
 	/* In any case: writers wait for what was taken back. */
-	one = umbra_dm_grant_all(p, r < 0 ? &why : err);
+	one = umbra_space_grant_all(p, r < 0 ? &why : err);
 	return one < 0 && r >= 0 ? one : r;
 }

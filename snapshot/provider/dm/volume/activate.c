@@ -8,8 +8,8 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/token.h"
-#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/pool/store.h"
+#include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 
 #define LOOK_US 50000

@@ -6,7 +6,8 @@
  */
 #include <string.h>
 
-#include "snapshot/provider/dm/parts.h"
+#include "snapshot/provider/dm/volume/fate.h"
+#include "snapshot/provider/dm/volume/record.h"
 
 #define MEMBER "lost"
 

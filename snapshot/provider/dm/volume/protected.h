@@ -6,7 +6,7 @@
  * - the layer is in exactly if there are copies, and then the newest store, and no other, is in the
  *   kernel, live;
  * - no creation is unfinished, but for one whose maker is at it: it does not keep the lock while
- *   others freeze and the volume is held, so that writers get their space (look_after.h).
+ *   others freeze and the volume is held, so that writers get their space (room.h).
  *
  * Or it is asleep: since the machine was started nobody has activated it (activate.h), and it is
  * proved that nobody has written it either. Then no copy can be read, and none made.

@@ -9,8 +9,9 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "snapshot/provider/dm/device/wall.h"
-#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/volume/compact_run.h"
+#include "snapshot/provider/dm/volume/fate.h"
+#include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 
@@ -82,7 +83,7 @@ static int give_way(struct umbra_protected *p, uint64_t number, struct umbra_err
 		return r;
 	if (umbra_pool_free_segments(p->pool) == 0)
 		r = umbra_live_give_back(p, live->segments.n / 2, err);
-	return r < 0 ? r : umbra_dm_grant_all(p, err);
+	return r < 0 ? r : umbra_space_grant_all(p, err);
 }
 
 /* A store that another one has followed: out of the kernel, and its used part is known for good. */

@@ -9,8 +9,8 @@
 
 #include "common/fault.h"
 #include "common/log.h"
-#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/pool/view_plan.h"
+#include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/sys/scratch.h"
 
 #define ID_HEAD 18

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "snapshot/provider/dm/parts.h"
 #include "snapshot/provider/dm/pool/le.h"
 #include "snapshot/provider/dm/pool/pool_disk.h"
+#include "snapshot/provider/dm/volume/record.h"
 
 #define HEAD 8U
 
