@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "copy_rig.h"
+#include "snapshot/sys/same.h"
 
 TestSuite(copy, .init = rig_begin, .fini = rig_end, .timeout = 120);
 TestSuite(copy_many, .init = rig_begin_in_memory, .fini = rig_end, .timeout = 120);
@@ -75,8 +76,10 @@ static void make_privileged(void)
 		 "setfacl -m u:5:rwx empty && setcap cap_net_raw+ep three");
 }
 
-static void copies_are_exact(void)
+/* Where times say nothing of content, devices are made again instead of being linked. */
+static void copies_are_exact(unsigned int devices)
 {
+	const unsigned int anew = umbra_times_tell(place_fd) ? 0 : devices;
 	struct umbra_shadow *first, *second;
 
 	rig_settle();
@@ -86,7 +89,7 @@ static void copies_are_exact(void)
 	second = rig_copy(first);
 	rig_same(second);
 	rig_same(first);
-	cr_assert_eq(rig_data(second, "linked"), rig_data(second, "files"));
+	cr_assert_eq(rig_data(second, "linked") + anew, rig_data(second, "files"));
 }
 
 Test(copy, of_everything_that_a_tree_can_hold)
@@ -94,13 +97,13 @@ Test(copy, of_everything_that_a_tree_can_hold)
 	place_need_root("to make devices and files of others");
 	make_hostile();
 	make_privileged();
-	copies_are_exact();
+	copies_are_exact(2);
 }
 
 Test(copy, of_everything_that_a_user_can_make)
 {
 	make_hostile();
-	copies_are_exact();
+	copies_are_exact(0);
 }
 
 Test(copy_many, of_a_large_directory)
