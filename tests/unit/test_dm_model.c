@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Provider dm's steps at random, on a volume in memory (dm_world.h): after each, every copy reads
+ * Provider dm's steps at random, on a volume in memory (dm_model/world.h): after each, every copy reads
  * what the volume held at its instant. And the same with faults put in, which must be noticed.
  */
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "dm_world.h"
+#include "dm_model/world.h"
 
 TestSuite(dm_model, .timeout = 240);
 

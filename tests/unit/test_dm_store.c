@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "dm_kernel.h"
+#include "dm_model/kernel.h"
 #include "snapshot/provider/dm/pool/le.h"
 
 #define ORIGIN 5000U

@@ -19,8 +19,8 @@
  * to the area, adopt it when it is durable (umbra_pool_written()). When the write fails it is not
  * known which of the two will be found: load it again before anything else is done. Each
  * operation says whether the pool is to be durable BEFORE a step of the kernel, or changed AFTER
- * it; between the two the process may be killed, and either pool is right then. tests/unit/
- * dm_steps.c has all steps in their order, and kills between them.
+ * it; between the two the process may be killed, and either pool is right then. The files of
+ * tests/unit/dm_model have all steps in their order, and kills between them.
  *
  * Whoever reads may look at all fields; only pool*.c change them. Operations that fail leave the
  * pool as it was. Their errors: -ENOENT no such copy or store; -EBUSY (UMBRA_E_BUSY) a creation

@@ -7,8 +7,8 @@
  */
 #pragma once
 
-#include "dm_disk.h"
-#include "dm_kernel.h"
+#include "disk.h"
+#include "kernel.h"
 #include "snapshot/provider/dm/pool/compact.h"
 #include "snapshot/provider/dm/pool/pool_disk.h"
 #include "snapshot/provider/dm/pool/view_plan.h"
@@ -117,15 +117,3 @@ void dm_world_recover(struct dm_world *w);
  * as the stores say. */
 void dm_world_check_open(struct dm_world *w);
 void dm_world_check(struct dm_world *w, unsigned int n_views);
-
-/* --- between dm_world.c and dm_provider.c --- */
-bool dm_world_act(struct dm_world *w);
-void dm_world_wrong(struct dm_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-struct dm_in_kernel *dm_world_in_kernel(struct dm_world *w, uint64_t number);
-void dm_world_load(struct dm_world *w, const struct umbra_pool_store *store);
-void dm_world_set_table(struct dm_in_kernel *k, const struct umbra_segments *list, uint32_t n);
-void dm_world_unload(struct dm_in_kernel *k);
-void dm_world_read_store(struct dm_world *w, const struct umbra_pool_store *store,
-			 struct umbra_exceptions *out, uint64_t *used);
-uint64_t dm_world_first(const struct dm_world *w);
-void dm_world_rebase(struct dm_world *w, const struct umbra_pool_store *sealed, uint64_t over);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "dm_disk.h"
+#include "disk.h"
 
 #include <stdlib.h>
 #include <string.h>

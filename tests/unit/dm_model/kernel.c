@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "dm_kernel.h"
+#include "kernel.h"
 
 #include <endian.h>
 #include <stdlib.h>
