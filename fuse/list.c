@@ -108,7 +108,7 @@ static int list_by_volume(struct listing *l)
 	int r = emit_dots(l);
 
 	for (i = l->at > AFTER_UP ? (size_t)(l->at - AFTER_UP) : 0;
-	     r == 0 && (volume = umbra_layout_volume_at(&l->v.tree->layout, i));) {
+	     r == 0 && (volume = umbra_volume_dirs_at(&l->v.tree->layout.source.volumes, i));) {
 		i = volume->position + 1;
 		r = umbra_tell_volume(l->v.tree, volume, &entry);
 		if (r < 0)

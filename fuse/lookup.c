@@ -180,7 +180,8 @@ static int lookup_root(struct umbra_tree *tree, const char *name, struct umbra_e
 
 static int lookup_by_volume(struct umbra_tree *tree, const char *name, struct umbra_entry *out)
 {
-	struct umbra_volume_dir *volume = umbra_layout_volume(&tree->layout, name);
+	struct umbra_volume_dir *volume =
+		umbra_volume_dirs_find(&tree->layout.source.volumes, name);
 
 	return volume ? umbra_tell_volume(tree, volume, out) : -ENOENT;
 }
