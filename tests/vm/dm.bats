@@ -58,6 +58,44 @@ each_filesystem() {
 	xfs_repair -n /dev/mapper/vol
 }
 
+# like_others DEVICE: a volume on it is copied as others are, and has its table back in the end.
+like_others() {
+	dmsetup table --showkeys "$1" >"$T/table"
+	mkfs.ext4 -q -F "/dev/mapper/$1"
+	mkdir -p "$T/vol"
+	mount "/dev/mapper/$1" "$T/vol"
+	copies 3
+	[ "$(layer "$1")" = in ]
+	compare
+	umbra delete --yes --all "$T/vol"
+	umbra storage remove "$T/vol"
+	umount "$T/vol"
+	dmsetup table --showkeys "$1" | diff - "$T/table"
+	e2fsck -fn "/dev/mapper/$1"
+	! dmsetup ls | grep umbra
+}
+
+@test "an encrypted volume whose key is in its table" {
+	modprobe -a dm-crypt xts aes_generic
+	dmsetup create secret --table "0 400000 crypt aes-xts-plain64 $(printf '5a%.0s' {1..32}) 0 /dev/ubdb 0"
+	like_others secret
+}
+
+@test "a partition on multipath" {
+	modprobe -a dm-multipath dm-round-robin
+	dmsetup create mpath --table "0 $(blockdev --getsz /dev/ubdb) multipath 0 0 1 1 round-robin 0 1 1 /dev/ubdb 1"
+	dmsetup create mpath-part1 --uuid part1-mpath-test --table "0 400000 linear /dev/mapper/mpath 2048"
+	like_others mpath-part1
+}
+
+@test "a logical volume that is striped over two disks" {
+	export DM_DISABLE_UDEV=1
+	vgcreate -qq -y vg /dev/ubdb /dev/ubdc
+	lvcreate -qq -y -Wn -Zn -i 2 -L 200M -n lv vg
+	like_others vg-lv
+	vgremove -qq -ff -y vg
+}
+
 @test "copies that are being read stay what they are through creations and deletions" {
 	local k
 	volume vol /dev/ubdb ext4
