@@ -66,8 +66,8 @@ tar_sum() {
 same() {
 	run umbra-compare "$T/reference/data" "$1" --no-atime
 	assert_ok
-	# Paths beyond PATH_MAX are too long for rsync.
-	run rsync -aHAXn --checksum --delete --itemize-changes --exclude=/beyond \
+	# Paths beyond PATH_MAX are too long for rsync, and it would read all of 6 GiB, which tar does not.
+	run rsync -aHAXn --checksum --delete --itemize-changes --exclude=/beyond --exclude=/holes/6GiB \
 		"$T/reference/data/" "$1/"
 	assert_ok
 	[ -z "$output" ]
