@@ -223,6 +223,34 @@ lost_is() {
 	umbra delete --yes --all "$T/vol"
 }
 
+# What is on the disk, whoever has what of it in memory.
+disk() { dd if=/dev/ubdb bs=1M iflag=direct status=none | sha1sum; }
+
+@test "copies that were lost before their volume was unmounted are deleted without writing to it" {
+	local record before
+	two_copies
+	record=$(echo "$UMBRA_STATE"/dm/*.json)
+	replace_table vol
+	eventually is_lost "$T/vol"
+	end_umbrad
+	umount "$T/vol"
+	before=$(disk)
+	agreed lost "written without umbra's layer"
+	umbra delete --yes "$(token 1)"
+	lost_is 1
+	umbra delete --yes --all "$T/vol"
+	lost_is 0
+	jq -e '.deleted | length == 2' "$record"
+	[ "$(disk)" = "$before" ]
+	mount /dev/mapper/vol "$T/vol"
+	run -0 umbra check
+	[[ $output != *lost* ]]
+	jq -e 'has("deleted") | not' "$record"
+	create "$T/vol"
+	are good
+	umbra delete --yes --all "$T/vol"
+}
+
 @test "somebody changed the diff area's file: one reason, also after it cannot be looked at any more" {
 	local why
 	two_copies

@@ -74,8 +74,9 @@ static int check(struct resize *z, const struct umbra_protected *p, const char *
 
 	if (r == 0 && (p->adrift || umbra_pool_reverting(p->pool)))
 		r = umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-			       p->adrift ? "'%s' was written without umbra's layer: mount it where "
-					   "its diff area can be looked at"
+			       p->adrift ? "what lies where the diff area of '%s' was may be "
+					   "another's by now: mount the volume where it can be "
+					   "looked at"
 					 : "'%s' was reverted only in part: 'umbra revert' goes on "
 					   "with it, and then its diff area can be resized",
 			       path);

@@ -51,7 +51,7 @@ static const char *lost_why(const struct umbra_protected *p, const struct umbra_
 	_cleanup_json_ json_t *doc = NULL;
 	const char *why = NULL;
 
-	if (p->adrift)
+	if (p->adrift && *p->why)
 		why = p->why;
 	else if (umbra_dm_record_read(p, copy, &doc, NULL) == 0)
 		why = umbra_doc_string(doc, MEMBER);

@@ -110,9 +110,9 @@ int umbra_protected_enter(struct umbra_protected *p, struct umbra_error *err)
 		return r;
 	if (p->adrift)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-				  "'%s' was written without umbra's layer, so it has to be mounted "
-				  "where its diff area '%s' can be looked at",
-				  p->path, umbra_area_place(p->area));
+				  "what lies where the diff area '%s' of '%s' was may be another's "
+				  "by now: mount the volume where its diff area can be looked at",
+				  umbra_area_place(p->area), p->path);
 	r = umbra_layer_in(&p->layer, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.slid-in", err);

@@ -35,7 +35,7 @@ struct umbra_protected {
 	bool asleep;                /* there are copies, and their newest store is not live */
 	bool adrift; /* what lies at the area's place may be another's: changes of the pool stay in
 		      * memory */
-	char why[UMBRA_ERROR_MAX]; /* adrift: why its copies are lost */
+	char why[UMBRA_ERROR_MAX]; /* adrift: why its copies are lost, if that was found out now */
 	int run_dir;               /* /run/umbra/dm */
 	int lock_fd;
 };

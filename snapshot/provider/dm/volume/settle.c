@@ -236,8 +236,11 @@ static int judge(struct umbra_protected *p, struct umbra_error *err)
 	int r;
 
 	p->asleep = false;
-	if (!umbra_pool_live(p->pool))
+	if (!umbra_pool_live(p->pool)) {
+		/* Nothing of the kernel's, and no stamp, says that the area is still there. */
+		p->adrift = !p->in && !umbra_area_certain(p->area);
 		return 0;
+	}
 	r = state_of(p, umbra_pool_live(p->pool), &state, err);
 	if (r < 0)
 		return r;
