@@ -132,7 +132,8 @@ static int open_state(struct umbra_engine *e, enum umbra_catalog_mode mode, stru
 
 	if (mode != UMBRA_CATALOG_READ) {
 		/* Whoever got stuck there with the lock in hand would keep all others out. */
-		r = umbra_refuse_frozen("umbra's state directory", e->state_dir, err);
+		r = umbra_refuse_frozen("umbra's state directory", e->state_dir, UMBRA_THAW_WAIT_MS,
+					err);
 		if (r < 0)
 			return r;
 		r = umbra_mkdir_all(e->state_dir, 0700);

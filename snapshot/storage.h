@@ -57,6 +57,9 @@ struct umbra_storage_watch {
  * and has not been given back yet.
  */
 struct umbra_storage_ops {
+	/* Before any lock is taken: -EBUSY where the area of this volume cannot be changed, as the
+	 * filesystem that it is on is frozen. The volume's own does not count. May be NULL. */
+	int (*refuse_frozen)(int state_fd, dev_t volume, struct umbra_error *err);
 	/* Appends one report an area of this state directory. */
 	int (*list)(int state_fd, const char *state_dir, json_t *out, struct umbra_error *err);
 	/* -EEXIST: the volume has an area. *report is a new reference. */

@@ -3,15 +3,71 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "common/token.h"
 #include "common/util.h"
+
+/* What found a filesystem frozen and is stuck there. Whoever asks again waits for that one. */
+struct stuck {
+	dev_t dev;
+	pid_t child;
+	int fd; /* of which it has the other end */
+	struct stuck *next;
+};
+
+static struct stuck *all_stuck;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list */
+
+static dev_t device_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? 0 : st.st_dev;
+}
+
+/* Takes fd. */
+static void put_stuck(dev_t dev, pid_t child, int fd)
+{
+	struct stuck *s = malloc(sizeof(*s));
+
+	if (!s) {
+		close(fd);
+		return;
+	}
+	*s = (struct stuck){.dev = dev, .child = child, .fd = fd};
+	pthread_mutex_lock(&lock);
+	s->next = all_stuck;
+	all_stuck = s;
+	pthread_mutex_unlock(&lock);
+}
+
+/* Out of the list, to be waited for by one at a time. */
+static bool take_stuck(dev_t dev, pid_t *child, int *fd)
+{
+	struct stuck **at, *s;
+
+	pthread_mutex_lock(&lock);
+	for (at = &all_stuck; *at && (*at)->dev != dev;)
+		at = &(*at)->next;
+	s = *at;
+	if (s)
+		*at = s->next;
+	pthread_mutex_unlock(&lock);
+	if (!s)
+		return false;
+	*child = s->child;
+	*fd = s->fd;
+	free(s);
+	return true;
+}
 
 /*
  * In a process of its own, since it may never come back. It keeps nothing that others wait for:
@@ -29,9 +85,8 @@ static _Noreturn void try_to_change(int fd, int alive)
 }
 
 /* Until the other end is closed. */
-static bool wait_for_end(int fd, int limit_ms)
+static bool wait_for_end(int fd, int64_t until)
 {
-	const int64_t until = umbra_now_us() + (int64_t)limit_ms * 1000;
 	struct pollfd p = {.fd = fd};
 	int64_t left;
 	int r;
@@ -43,29 +98,51 @@ static bool wait_for_end(int fd, int limit_ms)
 	return r != 0;
 }
 
-int umbra_thawed(int fd, int limit_ms)
+/* False: then without knowing. */
+static bool send(int fd, pid_t *child, int *out)
 {
 	_cleanup_close_ int mine = -1, its = -1;
 	int ends[2];
-	pid_t child;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return 0;
+		return false;
 	mine = ends[0];
 	its = ends[1];
-	child = fork();
-	if (child == 0)
+	*child = fork();
+	if (*child == 0)
 		try_to_change(fd, its);
-	if (child < 0) /* then without knowing */
-		return 0;
-	its = umbra_close(its);
-	if (!wait_for_end(mine, limit_ms)) {
+	if (*child < 0)
+		return false;
+	*out = TAKE_FD(mine);
+	return true;
+}
+
+/* Takes end. */
+static bool wait_for(dev_t dev, pid_t child, int end, int64_t until)
+{
+	if (!wait_for_end(end, until)) {
 		kill(child, SIGKILL);
-		return -EBUSY;
+		put_stuck(dev, child, end);
+		return false;
 	}
+	close(end);
 	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
-	return 0;
+	return true;
+}
+
+int umbra_thawed(int fd, int limit_ms)
+{
+	const int64_t until = umbra_now_us() + (int64_t)limit_ms * 1000;
+	const dev_t dev = device_of(fd);
+	pid_t child;
+	int end;
+
+	/* That an earlier one is through says nothing of now. */
+	while (take_stuck(dev, &child, &end))
+		if (!wait_for(dev, child, end, until))
+			return -EBUSY;
+	return !send(fd, &child, &end) || wait_for(dev, child, end, until) ? 0 : -EBUSY;
 }
 
 int umbra_frozen_fail(struct umbra_error *err, const char *what, const char *dir)
@@ -76,7 +153,7 @@ int umbra_frozen_fail(struct umbra_error *err, const char *what, const char *dir
 			  what, dir);
 }
 
-int umbra_refuse_frozen(const char *what, const char *path, struct umbra_error *err)
+int umbra_refuse_frozen(const char *what, const char *path, int limit_ms, struct umbra_error *err)
 {
 	_cleanup_free_ char *above = strdup(path), *text = NULL;
 	_cleanup_close_ int fd = -1;
@@ -88,7 +165,7 @@ int umbra_refuse_frozen(const char *what, const char *path, struct umbra_error *
 	while ((fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 &&
 	       (errno == ENOENT || errno == ENOTDIR) && (slash = strrchr(above, '/')) && above[1])
 		slash[slash == above] = '\0';
-	if (fd < 0 || umbra_thawed(fd, UMBRA_THAW_WAIT_MS) == 0)
+	if (fd < 0 || umbra_thawed(fd, limit_ms) == 0)
 		return 0;
 	text = umbra_asprintf("the filesystem of %s '%s'", what, path);
 	return text ? umbra_frozen_fail(err, text, above) : umbra_oom(err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/storage.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -173,16 +174,37 @@ bool umbra_storage_changes(const json_t *request)
 	return i == UMBRA_ARRAY_SIZE(verbs) || verbs[i].changes;
 }
 
+/* Where the volume's area is already. */
+static int refuse_frozen_area(const json_t *request, const char *path, struct umbra_error *err)
+{
+	_cleanup_volume_ struct umbra_volume *volume = NULL;
+	_cleanup_free_ char *state_dir = NULL;
+	_cleanup_close_ int state = -1;
+	const struct umbra_provider *const *p;
+	size_t n, i;
+	int r = 0;
+
+	if (umbra_doc_get_path(request, "state_dir", &state_dir) < 0 ||
+	    umbra_volume_resolve(path, &volume, NULL) < 0)
+		return 0; /* is said by who needs it */
+	state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	p = umbra_providers(&n);
+	for (i = 0; r == 0 && state >= 0 && i < n; i++)
+		if (p[i]->storage && p[i]->storage->refuse_frozen)
+			r = p[i]->storage->refuse_frozen(state, volume->dev, err);
+	return r == -EBUSY ? r : 0;
+}
+
 int umbra_storage_refuse_frozen(const json_t *request, struct umbra_error *err)
 {
 	_cleanup_free_ char *path = NULL, *place = NULL;
 	int r = 0;
 
 	if (umbra_doc_get_path(request, "path", &path) == 0)
-		r = umbra_refuse_frozen("volume", path, err);
+		r = umbra_refuse_frozen("volume", path, UMBRA_THAW_WAIT_MS, err);
 	if (r == 0 && umbra_doc_get_path(request, "place", &place) == 0)
-		r = umbra_refuse_frozen("the diff area's place", place, err);
-	return r;
+		r = umbra_refuse_frozen("the diff area's place", place, UMBRA_THAW_WAIT_MS, err);
+	return r == 0 && path ? refuse_frozen_area(request, path, err) : r;
 }
 
 int umbra_storage_of_unmounted(const struct umbra_session *s, const char *path,

@@ -18,7 +18,7 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 bool umbra_storage_changes(const json_t *request);
 
 /* Before the lock is taken: -EBUSY when the request would change something on a filesystem that is
- * frozen, the volume's or the place's. */
+ * frozen: the volume's, or that of the diff area or of where it is to be. */
 int umbra_storage_refuse_frozen(const json_t *request, struct umbra_error *err);
 
 /* Has the volume that is mounted at path, but not now, a diff area? 1 or 0. Negative: mounting it

@@ -13,22 +13,6 @@ teardown() {
 	umbra_teardown
 }
 
-# freeze DIR: until thaw, at most half a minute whatever happens.
-freeze() {
-	fsfreeze -f "$1"
-	echo "$1" >"$T/.image/frozen"
-	env -u UMBRA_TEST_TAG setsid sh -c 'sleep 30; fsfreeze -u "$1"' sh "$1" \
-		>/dev/null 2>&1 3>&- 4>&- &
-	echo $! >"$T/.image/thawer"
-}
-
-thaw() {
-	[ -e "$T/.image/frozen" ] || return 0
-	kill -- "-$(cat "$T/.image/thawer")" 2>/dev/null || true
-	fsfreeze -u "$(cat "$T/.image/frozen")" 2>/dev/null || true
-	rm "$T/.image/frozen"
-}
-
 files() {
 	mkdir -p "$T/data"
 	echo one >"$T/data/file"

@@ -361,7 +361,7 @@ int umbra_dm_abort(struct umbra_member *m, struct umbra_error *err)
 			       m->volume->mount, m->volume->mount);
 	/* What is on disk and in the kernel counts, not what we think. */
 	m->priv = free_work(m->priv);
-	r = umbra_dm_find(m->state_fd, m->shadow, &p, err);
+	r = umbra_dm_find_to_change(m->state_fd, m->shadow, &p, err);
 	if (r == -ENOENT)
 		return 0;
 	return r < 0 ? r : umbra_dm_delete(m->state_fd, p, &m->shadow->id, err);

@@ -6,7 +6,7 @@ int umbra_dm_remove_shadow(int state_fd, const struct umbra_shadow *shadow,
 			   struct umbra_watch *watch, struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
-	int r = umbra_dm_find(state_fd, shadow, &p, err);
+	int r = umbra_dm_find_to_change(state_fd, shadow, &p, err);
 
 	(void)watch;
 	if (r == -ENOENT)

@@ -269,7 +269,7 @@ static int look_at(struct umbra_dm_revert *v, struct umbra_revert_request *q, bo
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	uint32_t copy;
-	int r = umbra_dm_find(q->state_fd, q->shadow, &p, err);
+	int r = umbra_dm_find_to_change(q->state_fd, q->shadow, &p, err);
 
 	if (r < 0)
 		return r;

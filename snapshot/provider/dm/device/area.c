@@ -97,11 +97,20 @@ bool umbra_area_resizing(const json_t *record)
 	return umbra_doc_bool(record, "resizing", false);
 }
 
-bool umbra_area_record_inside(const json_t *record)
+int umbra_area_record_kind(const json_t *record)
 {
 	const char *kind = umbra_doc_string(record, "kind");
+	int i;
 
-	return kind && strcmp(kind, kinds[UMBRA_AREA_INSIDE]) == 0;
+	for (i = 0; kind && i < (int)UMBRA_ARRAY_SIZE(kinds); i++)
+		if (strcmp(kind, kinds[i]) == 0)
+			return i;
+	return -1;
+}
+
+bool umbra_area_record_inside(const json_t *record)
+{
+	return umbra_area_record_kind(record) == UMBRA_AREA_INSIDE;
 }
 
 static int parse_extents(const json_t *list, struct umbra_area *a)
@@ -133,19 +142,14 @@ static int parse_extents(const json_t *list, struct umbra_area *a)
 
 static int parse(const json_t *doc, struct umbra_area *a)
 {
-	const char *id = umbra_doc_string(doc, "id"), *kind = umbra_doc_string(doc, "kind");
+	const char *id = umbra_doc_string(doc, "id");
 	int64_t bytes = umbra_doc_int(doc, "bytes", 0);
-	size_t i;
-	int r;
+	int kind = umbra_area_record_kind(doc), r;
 
-	for (i = 0; kind && i < UMBRA_ARRAY_SIZE(kinds); i++)
-		if (strcmp(kind, kinds[i]) == 0)
-			break;
-	if (!id || !umbra_id_valid(id) || !kind || i == UMBRA_ARRAY_SIZE(kinds) || bytes <= 0 ||
-	    bytes % UMBRA_AREA_BLOCK)
+	if (!id || !umbra_id_valid(id) || kind < 0 || bytes <= 0 || bytes % UMBRA_AREA_BLOCK)
 		return -EBADMSG;
 	memcpy(a->id.s, id, sizeof(a->id.s));
-	a->kind = (enum umbra_area_kind)i;
+	a->kind = (enum umbra_area_kind)kind;
 	a->bytes = (uint64_t)bytes;
 	a->resizing = umbra_area_resizing(doc);
 	r = umbra_doc_get_path(doc, "place", &a->place);

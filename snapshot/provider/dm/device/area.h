@@ -50,6 +50,10 @@ json_t *umbra_area_record(const struct umbra_area *a);
 /* Is it that of an area inside its volume? */
 bool umbra_area_record_inside(const json_t *record);
 
+/* Before a lock is taken under which the area is changed: -EBUSY where it is a file elsewhere, and
+ * the filesystem of that is still frozen after limit_ms. */
+int umbra_area_refuse_frozen(const json_t *record, int limit_ms, struct umbra_error *err);
+
 /*
  * Finds an area again. origin: the volume's device. The file of one inside is compared with the
  * record where the volume is mounted; of one that was being resized its first part, which stays.
@@ -89,7 +93,8 @@ int umbra_area_is_in(const struct umbra_area *a, int dir, struct umbra_error *er
 
 /*
  * Direct I/O, whether the layer is in or not; while it is, base says what the volume is below it
- * (umbra_area_set_base()). Buffers need no alignment. Short of the end is an error.
+ * (umbra_area_set_base()). Buffers need no alignment. Short of the end is an error. -EBUSY: what is
+ * written would have to wait until a filesystem is thawed.
  */
 void umbra_area_set_base(struct umbra_area *a, dev_t real);
 int umbra_area_read(const struct umbra_area *a, uint64_t offset, void *buf, size_t len,
@@ -144,6 +149,6 @@ uint64_t umbra_area_locate(const struct umbra_area *a, uint64_t offset, size_t *
 /* The file cannot be changed any more. */
 int umbra_area_fix(struct umbra_area *a, struct umbra_error *err);
 
-/* The file becomes what the area is, and cannot be changed any more. 1: the volume is not mounted
- * where it was. */
+/* The file becomes what the area is, and cannot be changed any more. 1: not now, as the volume is
+ * not mounted where it was, or what has the file is frozen. */
 int umbra_area_trim(struct umbra_area *a, struct umbra_error *err);

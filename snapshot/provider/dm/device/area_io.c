@@ -136,6 +136,8 @@ static int put(const struct umbra_area *a, uint64_t offset, const void *data, si
 	size_t n;
 	int r = check(a, offset, len, err);
 
+	if (r == 0)
+		r = umbra_area_refuse_frozen_now((struct umbra_area *)a, err);
 	if (r == 0 && posix_memalign(&bounce, UMBRA_AREA_BLOCK, PIECE) != 0)
 		return umbra_oom(err);
 	for (; r == 0 && len > 0; len -= n, offset += n) {

@@ -23,6 +23,7 @@ struct umbra_area {
 	size_t n_extents;
 	bool compared; /* inside: the file is mounted, and is where it was */
 	bool resizing; /* its record says so */
+	bool thawed;   /* file: it can be written, or could a moment ago */
 	int io;        /* O_DIRECT: of base (opened when first needed), the file, or the device */
 	int file;      /* inside, file: between create and publish; while it is resized */
 	int dir;       /* the directory of file, as long */
@@ -48,6 +49,12 @@ bool umbra_area_begins(const struct umbra_area *a, const struct umbra_fixed_exte
 
 /* As far as the filesystem has room for files of ours: what is reserved for root is not for us. */
 int umbra_area_room(int dir, const char *place, uint64_t *out, struct umbra_error *err);
+
+/* Of a record; -1: none that we know. */
+int umbra_area_record_kind(const json_t *record);
+
+/* Before something is written: -EBUSY where that would have to wait for a thaw. */
+int umbra_area_refuse_frozen_now(struct umbra_area *a, struct umbra_error *err);
 
 /* The same file once more. */
 int umbra_area_open_again(int fd, int flags);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "snapshot/provider/dm/device/area_parts.h"
+#include "snapshot/sys/frozen.h"
 
 #define PIECE (1U << 20)
 
@@ -192,6 +193,8 @@ int umbra_area_trim(struct umbra_area *a, struct umbra_error *err)
 
 	if (r != 0 || fd < 0 || is_right(a, fd))
 		return r;
+	if (umbra_thawed(fd, UMBRA_THAW_WAIT_MS) < 0)
+		return 1;
 	r = loosen(a, fd, err);
 	if (r == 0)
 		r = umbra_fixed_trim(a->file, a->bytes, err);

@@ -109,6 +109,21 @@ static void stop_harm(struct umbra_known *k, const char *path, struct umbra_look
 		umbra_log_error("looking after '%s': %s", path, why.text);
 }
 
+/* Who got stuck there would keep all others from the volume. Said once; looked at again soon, as
+ * writers may wait by then. */
+static bool is_frozen(const struct umbra_dm_state *s, struct umbra_known *k,
+		      struct umbra_look *look)
+{
+	struct umbra_error why = {0};
+
+	if (umbra_area_refuse_frozen(s->place, LOCK_WAIT_MS, &why) == 0)
+		return false;
+	umbra_known_remember_failure(k, s->path, why.text, look);
+	k->at_us = 0;
+	umbra_look_again(look, UMBRA_LOOK_SELDOM_MS);
+	return true;
+}
+
 static int look_one(const struct umbra_dm_state *s, void *arg)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
@@ -121,6 +136,8 @@ static int look_one(const struct umbra_dm_state *s, void *arg)
 		return -ENOMEM;
 	look->watch->step(look->watch->arg);
 	stop_harm(k, s->path, look);
+	if (is_frozen(s, k, look))
+		return 0;
 	k->in_use = k->origin && umbra_stamp_used(k->origin, "", NULL) > 0;
 	r = umbra_protected_open_area(look->watch->state_fd, s->area.s, LOCK_WAIT_MS, &p, &why);
 	if (r == 0)

@@ -90,7 +90,7 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 	int r = umbra_dm_check_whole(request->volume, err);
 
 	if (r == 0 && !request->place)
-		r = umbra_refuse_frozen("volume", request->volume->mount, err);
+		r = umbra_refuse_frozen("volume", request->volume->mount, UMBRA_THAW_WAIT_MS, err);
 	if (r == 0)
 		r = umbra_layer_check(wanted.origin, err);
 	if (r == 0)
@@ -123,9 +123,11 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 int umbra_dm_protect(struct umbra_member *m, struct umbra_protected **out, struct umbra_error *err)
 {
 	struct umbra_storage_request request = {.volume = m->volume};
-	int r = umbra_protected_open_dev(m->state_fd, m->volume->dev, UMBRA_PROTECTED_WAIT_MS, out,
-					 err);
+	int r = umbra_protected_refuse_frozen_dev(m->state_fd, m->volume->dev, err);
 
+	if (r == 0)
+		r = umbra_protected_open_dev(m->state_fd, m->volume->dev, UMBRA_PROTECTED_WAIT_MS,
+					     out, err);
 	if (r != -ENOENT)
 		return r;
 	r = make_area(m->state_fd, &request, out, err);
@@ -368,6 +370,7 @@ static int give_up(int state_fd, const struct umbra_id *area, struct umbra_error
 }
 
 const struct umbra_storage_ops umbra_dm_storage = {
+	.refuse_frozen = umbra_protected_refuse_frozen_dev,
 	.list = list,
 	.fates = umbra_dm_fates,
 	.add = add,

@@ -143,3 +143,12 @@ int umbra_dm_find(int state_fd, const struct umbra_shadow *shadow, struct umbra_
 	*out = search.found;
 	return 0;
 }
+
+int umbra_dm_find_to_change(int state_fd, const struct umbra_shadow *shadow,
+			    struct umbra_protected **out, struct umbra_error *err)
+{
+	const char *area = umbra_doc_string(shadow->data, "area");
+	int r = area ? umbra_protected_refuse_frozen(state_fd, area, err) : 0;
+
+	return r < 0 ? r : umbra_dm_find(state_fd, shadow, out, err);
+}

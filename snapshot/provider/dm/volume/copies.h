@@ -21,3 +21,7 @@ int umbra_dm_drop_deleted(int state_fd, struct umbra_protected *p, struct umbra_
  * leftover), by the pools. -ENOENT: in none. */
 int umbra_dm_find(int state_fd, const struct umbra_shadow *shadow, struct umbra_protected **out,
 		  struct umbra_error *err);
+/* The same for who will change something: -EBUSY, before the lock, where the area is on a frozen
+ * filesystem. */
+int umbra_dm_find_to_change(int state_fd, const struct umbra_shadow *shadow,
+			    struct umbra_protected **out, struct umbra_error *err);

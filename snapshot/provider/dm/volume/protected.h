@@ -61,6 +61,11 @@ int umbra_protected_find(const struct umbra_dm_state *s, dev_t *out, struct umbr
 int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
 			    struct umbra_error *err);
 
+/* For who is about to change something, before any lock: -EBUSY where the area is a file elsewhere,
+ * on a filesystem that is frozen. 0, too, where there is none. */
+int umbra_protected_refuse_frozen(int state_fd, const char *area, struct umbra_error *err);
+int umbra_protected_refuse_frozen_dev(int state_fd, dev_t origin, struct umbra_error *err);
+
 /* By the area's uuid: what a shadow copy's record has. The record of the area is read under the
  * lock. */
 int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,

@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "snapshot/provider/dm/volume/protected.h"
+#include "snapshot/sys/frozen.h"
 
 static bool is_volume(const struct umbra_dm_state *s, const struct umbra_dm_info *info)
 {
@@ -90,4 +91,21 @@ int umbra_protected_each(int state_fd,
 	struct each each = {.state_fd = state_fd, .fn = fn, .arg = arg, .err = err};
 
 	return umbra_dm_state_each(state_fd, each_one, &each, err);
+}
+
+int umbra_protected_refuse_frozen(int state_fd, const char *area, struct umbra_error *err)
+{
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+
+	if (umbra_dm_state_read(state_fd, area, &s, NULL) < 0)
+		return 0; /* who opens it says why */
+	return umbra_area_refuse_frozen(s.place, UMBRA_THAW_WAIT_MS, err);
+}
+
+int umbra_protected_refuse_frozen_dev(int state_fd, dev_t origin, struct umbra_error *err)
+{
+	struct umbra_id area;
+	int r = umbra_protected_area_of(state_fd, origin, &area, err);
+
+	return r <= 0 ? r : umbra_protected_refuse_frozen(state_fd, area.s, err);
 }
