@@ -187,6 +187,20 @@ starts() {
 	grep -q "too late" "$T/premount"
 }
 
+@test "the script of the initramfs leaves no process that keeps the root volume from being mounted" {
+	root_with_a_copy
+	mkdir "$T/initramfs/usr/lib/real"
+	mv "$T/initramfs/usr/bin/umbra" "$T/initramfs/usr/lib/real"
+	printf '#!/bin/sh\nUMBRA_TEST_FAULT=dm.activate-loaded:stop exec /usr/lib/real/umbra "$@"\n' \
+		>"$T/initramfs/usr/bin/umbra"
+	chmod +x "$T/initramfs/usr/bin/umbra"
+	sed -i 's/^limit=.*/limit=50/' "$T/initramfs/scripts/local-premount/umbra"
+	starts
+	grep -q "too late" "$T/premount"
+	mount -o remount,rw "$T/root"
+	echo written >"$T/root/after"
+}
+
 @test "what could not be activated at a start is refused, but for --force" {
 	volume data /dev/ubdc ext4
 	export UMBRA_STATE=/var/lib/umbra
