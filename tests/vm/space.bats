@@ -233,6 +233,22 @@ walls_closed() {
 	wait_for 5 walls_closed
 }
 
+a_wall_closed() { dmsetup info -c --noheadings --separator ' ' -o name,suspended | grep -q -- '-wall.*Suspended'; }
+
+@test "umbrad is told to end while a copy is made: the next one closes the wall of that copy, too" {
+	volume vol /dev/ubdb ext4
+	BIG=60
+	copies 1 96M 20
+	stopped_creation dm.unlocked
+	end_umbrad
+	"$UMBRA_BUILD/src/daemon/umbrad" --state "$UMBRA_STATE" --syslog 3>&- &
+	wait_for 5 a_wall_closed
+	kill -CONT "$MAKER"
+	wait "$REQUESTER"
+	wait_for 5 walls_closed
+	is_whole 1
+}
+
 @test "a creation that is stopped before its instant keeps nobody from space, and is undone" {
 	volume vol /dev/ubdb ext4
 	BIG=300

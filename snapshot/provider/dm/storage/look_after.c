@@ -63,13 +63,16 @@ static int compact(struct umbra_protected *p, struct umbra_known *k,
 	return r < 0 ? r : umbra_space_grant_all(p, err);
 }
 
-/* An umbrad that was told to end has left it open. */
-static int close_wall(const struct umbra_protected *p, struct umbra_error *err)
+/* An umbrad that was told to end has left it open; of a store that was being made then, too. */
+static int close_wall(const struct umbra_protected *p, const struct umbra_known *k,
+		      struct umbra_error *err)
 {
 	struct umbra_gauge gauge = {0};
 	int r = umbra_gauge_read(p, &gauge, err);
 
-	return r < 0 || !gauge.store ? r : umbra_wall_close(&p->kernel, gauge.store->number, err);
+	if (r < 0 || !gauge.store || (k->opened && gauge.store->number == k->store))
+		return r;
+	return umbra_wall_close(&p->kernel, gauge.store->number, err);
 }
 
 static int look_at(struct umbra_protected *p, struct umbra_known *k, struct umbra_look *look,
@@ -79,8 +82,7 @@ static int look_at(struct umbra_protected *p, struct umbra_known *k, struct umbr
 	int r = 0;
 
 	if (p->in) {
-		if (!k->opened)
-			r = close_wall(p, err);
+		r = close_wall(p, k, err);
 		if (r == 0)
 			r = umbra_room_make(p, look->watch, &gauge, err);
 		if (r < 0)
