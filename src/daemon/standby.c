@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/standby.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -20,6 +22,7 @@
 #include "snapshot/provider.h"
 
 #define SECOND_NAME "umbra-standby"
+#define STATUS_MAX  65536
 #define LOOK_MS     200
 #define CLOSELY_MS  50       /* while writers wait */
 #define LATE_MS     1700     /* a little after the first would have done it */
@@ -133,11 +136,24 @@ static bool is_told_to_end(void)
 	return sigtimedwait(&set, NULL, &now) > 0;
 }
 
-/* Until the first is dead. */
-static void watch(struct umbra_standby *s, int first)
+/* Was the first told, too, and has not come to hear it? */
+static bool is_deaf(pid_t first)
+{
+	static const char key[] = "\nShdPnd:";
+	_cleanup_free_ char *path = umbra_asprintf("/proc/%d/status", (int)first), *text = NULL;
+	const char *pending = NULL;
+
+	if (path && umbra_read_file(AT_FDCWD, path, STATUS_MAX, &text, NULL) == 0)
+		pending = strstr(text, key);
+	return pending && (strtoull(pending + strlen(key), NULL, 16) & 1ULL << (SIGTERM - 1));
+}
+
+/* Until the first is dead. Was it told to end, and writers have to be told by this process? */
+static bool watch(struct umbra_standby *s, int first)
 {
 	struct pollfd p = {.fd = first, .events = POLLIN};
-	bool waiting = false;
+	bool waiting = false, told = false;
+	const pid_t pid = getppid();
 	int64_t silent;
 
 	s->seen_us = 0;
@@ -148,11 +164,13 @@ static void watch(struct umbra_standby *s, int first)
 		silent = silence(s, &s->page->first);
 		if (silent > ALONE_US)
 			umbra_release_leftovers(); /* it may wait for what is held */
-		if (is_told_to_end())
+		if (told && !is_deaf(pid)) /* a moment later: who ends both tells one first */
 			_exit(0);
+		told = told || is_told_to_end();
 		if (silent > (waiting ? STUCK_US : HUNG_US))
 			syscall(SYS_pidfd_send_signal, first, SIGKILL, NULL, 0);
 	}
+	return told;
 }
 
 static void stand_by(struct umbra_standby *s, int first)
@@ -165,7 +183,8 @@ static void stand_by(struct umbra_standby *s, int first)
 	umbra_lock_memory();
 	umbra_awake_begin(&s->awake);
 	umbra_fault("standby.ready");
-	watch(s, first);
+	if (watch(s, first))
+		kill(getpid(), SIGTERM); /* heard as the first would have */
 	prctl(PR_SET_NAME, name);
 	s->pid = 0;
 	s->seen_us = 0;

@@ -347,6 +347,30 @@ Test(daemon, a_second_that_is_told_to_end_is_no_hindrance)
 	cr_assert(is_locked());
 }
 
+/* As a service manager tells both: the second must not leave writers to one that hangs. */
+Test(daemon, told_to_end_while_the_first_hangs)
+{
+	struct umbra_error err = {0};
+	pid_t first, second;
+	int ms;
+
+	place_need_root("to trace umbrad");
+	need_it();
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	first = wait_for_looker();
+	second = wait_for_second(first, 2000);
+	cr_assert_gt(second, 0);
+	usleep(300000); /* for it to be ready */
+	cr_assert_eq(ptrace(PTRACE_SEIZE, first, NULL, NULL), 0);
+	kill(first, SIGSTOP);
+	kill(first, SIGTERM);
+	kill(second, SIGTERM);
+	for (ms = 0; ms < 15000 && is_locked(); ms += 10)
+		usleep(10000);
+	cr_assert_not(is_locked());
+	waitpid(first, NULL, __WALL);
+}
+
 /* Two at once: whoever is left, stopped, goes on. */
 Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
 {
