@@ -249,3 +249,14 @@ void umbra_set_list_finish(struct umbra_set_list *list)
 	list->sets = NULL;
 	list->n = 0;
 }
+
+struct umbra_set *umbra_set_of_shadow(const struct umbra_set_list *list, const char *shadow_id)
+{
+	size_t i, k;
+
+	for (i = 0; i < list->n; i++)
+		for (k = 0; list->sets[i] && k < list->sets[i]->n_shadows; k++)
+			if (strcmp(list->sets[i]->shadows[k]->id.s, shadow_id) == 0)
+				return list->sets[i];
+	return NULL;
+}

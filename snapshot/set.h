@@ -148,3 +148,6 @@ struct umbra_set_list {
 };
 void umbra_set_list_finish(struct umbra_set_list *list);
 #define _cleanup_set_list_ _cleanup_(umbra_set_list_finish)
+
+/* The set with the copy of that id, or NULL. Elements of the list may be NULL. */
+struct umbra_set *umbra_set_of_shadow(const struct umbra_set_list *list, const char *shadow_id);

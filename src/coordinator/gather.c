@@ -10,17 +10,6 @@
 #include "snapshot/document.h"
 #include "snapshot/forgotten.h"
 
-struct umbra_set *umbra_set_of_shadow(const struct umbra_set_list *list, const char *shadow_id)
-{
-	size_t i, k;
-
-	for (i = 0; i < list->n; i++)
-		for (k = 0; list->sets[i] && k < list->sets[i]->n_shadows; k++)
-			if (strcmp(list->sets[i]->shadows[k]->id.s, shadow_id) == 0)
-				return list->sets[i];
-	return NULL;
-}
-
 static bool has_shadow(const struct umbra_set *set, const char *id)
 {
 	size_t i;

@@ -43,6 +43,3 @@ int umbra_gathering_add(struct umbra_gathering *g, struct umbra_set *set, size_t
 
 /* Is the state directory that a FOREIGN copy names not there any more, or ours by another name? */
 bool umbra_found_is_moved(const struct umbra_found *found, int state_fd);
-
-/* NULL when it is not there. */
-struct umbra_set *umbra_set_of_shadow(const struct umbra_set_list *list, const char *shadow_id);
