@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/areas.h"
 #include "cli/command.h"
 #include "cli/observe.h"
 #include "cli/output.h"
+#include "common/log.h"
 
 static const struct umbra_option options[] = {
 	{"early", 0, NULL, "nothing is mounted yet: leave it to the system to start umbrad",
@@ -15,18 +17,37 @@ static const struct umbra_option options[] = {
 	{0},
 };
 
-/* The lost first: they are what somebody has to know. */
-static void tell_lost(const json_t *lost)
+/* By the names that people know, where the catalog can be read. */
+static void tell_one(const struct umbra_set_list *sets, const json_t *lost)
 {
-	json_t *warnings = json_array();
+	const char *id = umbra_doc_string(lost, "shadow"), *why = umbra_doc_string(lost, "why");
+	const struct umbra_set *set = umbra_set_of_shadow(sets, id);
+	char token[UMBRA_TOKEN_LEN + 1];
+	size_t i;
+
+	if (!set) {
+		umbra_log_warning("shadow copy %s is lost: %s", id, why);
+		return;
+	}
+	for (i = 0; strcmp(set->shadows[i]->id.s, id) != 0;)
+		i++;
+	umbra_token_format(set->time, token);
+	umbra_log_warning("the shadow copy of '%s' in set %s is lost: %s", set->shadows[i]->path,
+			  token, why);
+}
+
+/* The lost first: they are what somebody has to know. */
+static void tell_lost(const struct umbra_cli *cli, const json_t *lost)
+{
+	_cleanup_engine_ struct umbra_engine *e = NULL;
+	_cleanup_set_list_ struct umbra_set_list sets = {0};
 	const json_t *one;
 	size_t i;
 
+	if (json_array_size(lost) > 0 && umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, NULL) == 0)
+		umbra_engine_sets(e, UMBRA_LOAD_BRIEF, &sets, NULL);
 	json_array_foreach (lost, i, one)
-		json_array_append_new(warnings, json_sprintf("shadow copy %s is lost: %s",
-							     umbra_doc_string(one, "shadow"),
-							     umbra_doc_string(one, "why")));
-	umbra_terminal_warnings(warnings);
+		tell_one(&sets, one);
 }
 
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
@@ -54,7 +75,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 						   json_object_get(report, "areas"), "lost",
 						   json_object_get(report, "lost")),
 					 err);
-	tell_lost(json_object_get(report, "lost"));
+	tell_lost(cli, json_object_get(report, "lost"));
 	return umbra_areas_print(json_object_get(report, "areas"), err);
 }
 

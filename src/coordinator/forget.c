@@ -30,14 +30,16 @@ static int note(struct umbra_session *s, const struct umbra_set *set,
 {
 	int r = umbra_forgotten_add(umbra_engine_state_fd(s->engine),
 				    umbra_engine_state_dir(s->engine), set, shadow, err);
+	char token[UMBRA_TOKEN_LEN + 1];
 
 	if (r < 0)
 		return r;
+	umbra_token_format(set->time, token);
 	r = umbra_session_warn(
 		s,
-		"shadow copy '%s' of '%s' is forgotten, not deleted (%s); if it ever "
+		"the shadow copy of '%s' in set %s is forgotten, not deleted (%s); if it ever "
 		"comes back, 'umbra check' names it",
-		shadow->id.s, shadow->path, why);
+		shadow->path, token, why);
 	return r < 0 ? umbra_oom(err) : 0;
 }
 

@@ -12,9 +12,9 @@ static int no_provider(const struct umbra_shadow *shadow, struct umbra_error *er
 {
 	return umbra_fail(
 		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-		"shadow copy '%s' of '%s' was made by provider '%s', which this umbra does "
+		"the shadow copy of '%s' was made by provider '%s', which this umbra does "
 		"not have",
-		shadow->id.s, shadow->path, shadow->provider);
+		shadow->path, shadow->provider);
 }
 
 static int abort_member(struct umbra_session *s, const struct umbra_set *set,
@@ -99,21 +99,48 @@ int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
 	return r;
 }
 
+static int remove_one(struct umbra_session *s, const struct umbra_set *set,
+		      struct umbra_shadow *shadow, struct umbra_error *err)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+	int r = umbra_clear_shadow(s, set, shadow, err);
+
+	if (r == 0)
+		r = umbra_fault_fail("delete.removed", err);
+	umbra_token_format(set->time, token);
+	return r < 0 ? umbra_wrap(err, r, "deleting the shadow copy of '%s' in set %s",
+				  shadow->path, token)
+		     : 0;
+}
+
+static void also(struct umbra_error *err, const struct umbra_error *more)
+{
+	const struct umbra_error first = *err;
+
+	umbra_fail(err, first.code, first.errnum, "%s; and %s", first.text, more->text);
+}
+
+/* One that cannot be deleted now does not keep the others. */
 int umbra_remove_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err)
 {
+	struct umbra_error first = {0};
 	size_t i;
-	int r;
+	int r = 0, one;
 
 	s->phase = "deleting";
-	for (i = 0; i < set->n_shadows; i++) {
-		r = umbra_clear_shadow(s, set, set->shadows[i], err);
-		if (r == 0)
-			r = umbra_fault_fail("delete.removed", err);
-		if (r < 0)
-			return umbra_wrap(err, r, "deleting shadow copy '%s' of '%s'",
-					  set->shadows[i]->id.s, set->shadows[i]->path);
+	for (i = 0; r != -ECANCELED && i < set->n_shadows; i++) {
+		struct umbra_error why = {0};
+
+		one = remove_one(s, set, set->shadows[i], &why);
+		if (one < 0 && (r == 0 || one == -ECANCELED)) {
+			first = why;
+			r = one;
+		} else if (one < 0) {
+			also(&first, &why);
+		}
 	}
-	return umbra_drop_set(s, set, err);
+	return r < 0 ? umbra_fail(err, first.code, r, "%s", first.text)
+		     : umbra_drop_set(s, set, err);
 }
 
 int umbra_mark_gone(struct umbra_session *s, const json_t *ids, struct umbra_error *err)
