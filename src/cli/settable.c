@@ -55,15 +55,34 @@ static char *volumes(const struct umbra_set *set)
 	return more;
 }
 
-/* Of the first that there is something to be said of: mostly it is the same for all. */
-static const char *first_why(const struct umbra_set *set)
+static bool is_in(const char *list, const char *term)
 {
+	size_t len = strlen(term);
+	const char *at;
+
+	for (at = list; (at = strstr(at, term)); at++)
+		if ((at == list || at[-1] == ' ') && (!at[len] || at[len] == ','))
+			return true;
+	return false;
+}
+
+/* "volume missing, diff area removed": each once, as mostly it is the same for all. */
+static char *reasons(const struct umbra_set *set)
+{
+	char *text = strdup(""), *more, term[UMBRA_TERM_MAX];
 	size_t i;
 
-	for (i = 0; i < set->n_shadows; i++)
-		if (set->shadows[i]->why)
-			return set->shadows[i]->why;
-	return "";
+	for (i = 0; text && i < set->n_shadows; i++) {
+		if (!set->shadows[i]->why)
+			continue;
+		umbra_condition_term(set->shadows[i]->why, term);
+		if (is_in(text, term))
+			continue;
+		more = umbra_asprintf("%s%s%s", text, *text ? ", " : "", term);
+		free(text);
+		text = more;
+	}
+	return text;
 }
 
 const char *umbra_set_consistency(const struct umbra_set *set)
@@ -74,12 +93,12 @@ const char *umbra_set_consistency(const struct umbra_set *set)
 
 void umbra_set_table_add(struct umbra_table *t, const struct umbra_set *set)
 {
-	_cleanup_free_ char *text = volumes(set);
-	char token[UMBRA_TOKEN_LEN + 1], local[32], term[UMBRA_TERM_MAX];
+	_cleanup_free_ char *text = volumes(set), *why = reasons(set);
+	char token[UMBRA_TOKEN_LEN + 1], local[32];
 
 	umbra_token_format(set->time, token);
 	umbra_time_local(set->time, local, sizeof(local));
 	umbra_table_row(
 		t, (const char *[]){token, local, umbra_set_consistency(set), text ? text : "?",
-				    umbra_condition_term(first_why(set), term), set->comment});
+				    why ? why : "?", set->comment});
 }
