@@ -9,22 +9,39 @@
 #include "common/text.h"
 #include "snapshot/set.h"
 
+#define NUMBER_MAX 32
+
+/* "-" for what is not known. Returns out. */
+static const char *number(const json_t *area, const char *key, bool is_size, char out[NUMBER_MAX])
+{
+	const json_t *value = json_object_get(area, key);
+
+	if (!json_is_integer(value))
+		snprintf(out, NUMBER_MAX, "-");
+	else if (is_size)
+		umbra_text_size((unsigned long long)json_integer_value(value), out, NUMBER_MAX);
+	else
+		snprintf(out, NUMBER_MAX, "%lld", (long long)json_integer_value(value));
+	return out;
+}
+
 static void add_row(struct umbra_table *table, const json_t *area)
 {
 	_cleanup_free_ char *volume = NULL, *place = NULL;
-	char size[32], used[32], copies[32], lost[32], term[UMBRA_TERM_MAX];
+	char size[NUMBER_MAX], used[NUMBER_MAX], copies[NUMBER_MAX], lost[NUMBER_MAX];
+	char term[UMBRA_TERM_MAX];
 	const char *why = umbra_doc_string(area, "why");
 
-	umbra_text_size(umbra_doc_int(area, "size", 0), size, sizeof(size));
-	umbra_text_size(umbra_doc_int(area, "used", 0), used, sizeof(used));
-	snprintf(copies, sizeof(copies), "%lld", (long long)umbra_doc_int(area, "copies", 0));
-	snprintf(lost, sizeof(lost), "%lld", (long long)umbra_doc_int(area, "lost", 0));
 	if (umbra_doc_get_path(area, "volume", &volume) < 0 ||
 	    umbra_doc_get_path(area, "place", &place) < 0)
 		return;
-	umbra_table_row(table, (const char *[]){volume, place, size, used, copies, lost,
-						umbra_doc_string(area, "state"),
-						umbra_condition_term(why ? why : "", term)});
+	umbra_table_row(table,
+			(const char *[]){volume, place, number(area, "size", true, size),
+					 number(area, "used", true, used),
+					 number(area, "copies", false, copies),
+					 number(area, "lost", false, lost),
+					 umbra_doc_string(area, "state"),
+					 umbra_condition_term(why ? why : "", term)});
 }
 
 static void print_why(const json_t *area, bool *first)
