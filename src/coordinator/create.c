@@ -147,7 +147,7 @@ static int record(struct creation *c, struct umbra_error *err)
 
 	c->set = umbra_set_new();
 	if (!c->set || new_origins(c) < 0 ||
-	    (c->comment && !(c->set->comment = strdup(c->comment))))
+	    (c->comment && *c->comment && !(c->set->comment = strdup(c->comment))))
 		return umbra_oom(err);
 	for (i = 0; r == 0 && i < c->plan.n; i++)
 		r = add_shadow(c, i, err);
