@@ -408,6 +408,20 @@ int umbra_engine_find_set(struct umbra_engine *e, const char *name, struct umbra
 	return r;
 }
 
+/* By the name of its set, which people know, where that can be had. */
+static int cannot_open(struct umbra_engine *e, const struct umbra_shadow *shadow, int r,
+		       struct umbra_error *err)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	char token[UMBRA_TOKEN_LEN + 1];
+
+	if (!e->catalog || umbra_catalog_load_shadow(e->catalog, shadow->id.s, &set, NULL) < 0)
+		return umbra_wrap(err, r, "opening shadow copy '%s' of '%s'", shadow->id.s,
+				  shadow->path);
+	umbra_token_format(set->time, token);
+	return umbra_wrap(err, r, "opening the shadow copy of '%s' in set %s", shadow->path, token);
+}
+
 int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *shadow,
 			     struct umbra_root **out, struct umbra_error *err)
 {
@@ -416,12 +430,12 @@ int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *
 	size_t i;
 	int r;
 
-	if (!p)
-		return umbra_fail(
-			err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-			"shadow copy '%s' was made by provider '%s', which this umbra does "
-			"not have",
-			shadow->id.s, shadow->provider);
+	if (!p) {
+		r = umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			       "it was made by provider '%s', which this umbra does not have",
+			       shadow->provider);
+		return cannot_open(e, shadow, r, err);
+	}
 	if (shadow->brief) { /* providers need their own record of the copy */
 		r = umbra_catalog_load_shadow(e->catalog, shadow->id.s, &set, err);
 		if (r < 0)
@@ -437,7 +451,5 @@ int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *
 		shadow = set->shadows[i];
 	}
 	r = p->open(e->state_fd, shadow, out, err);
-	return r < 0 ? umbra_wrap(err, r, "opening shadow copy '%s' of '%s'", shadow->id.s,
-				  shadow->path)
-		     : 0;
+	return r < 0 ? cannot_open(e, shadow, r, err) : 0;
 }

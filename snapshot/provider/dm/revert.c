@@ -16,6 +16,7 @@
 #include "common/text.h"
 #include "snapshot/provider/dm/revert_parts.h"
 #include "snapshot/provider/dm/volume/copies.h"
+#include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/proof.h"
 #include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/stamp.h"
@@ -69,20 +70,20 @@ static int find_copy(const struct umbra_protected *p, const struct umbra_id *id,
 		     struct umbra_error *err)
 {
 	uint32_t i = umbra_pool_find(p->pool, id);
-	enum umbra_pool_state state;
+	int r;
 
 	if (i == p->pool->n_copies)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "shadow copy '%s' is not in the diff area any more", id->s);
-	state = p->pool->copies[i].state;
-	if (state == UMBRA_POOL_LOST || (state == UMBRA_POOL_KEPT && !p->in))
-		return umbra_fail(err, UMBRA_E_DAMAGED, EIO,
-				  "shadow copy '%s' is lost: its diff area was full, or the volume "
-				  "was written without umbra; 'umbra delete' forgets it",
-				  id->s);
-	if (state != UMBRA_POOL_KEPT)
+				  "the shadow copy is not in its diff area any more");
+	r = umbra_dm_refuse_lost(p, &p->pool->copies[i], err);
+	if (r < 0)
+		return r;
+	if (p->pool->copies[i].state != UMBRA_POOL_KEPT)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "shadow copy '%s' was deleted, or never finished", id->s);
+				  "the shadow copy was deleted, or never finished");
+	r = umbra_protected_awake(p, err);
+	if (r < 0)
+		return r;
 	*out = i;
 	return 0;
 }
@@ -122,10 +123,10 @@ static int check_area(const struct umbra_dm_revert *v, const struct umbra_protec
 		return r < 0 ? umbra_fail(err, why.code, r, "%s", why.text) : 0;
 	return umbra_fail(
 		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-		"in shadow copy '%s' the diff area '%s' does not lie where it lies now (it "
+		"in the shadow copy the diff area '%s' does not lie where it lies now (it "
 		"was resized since), and going back would lose it with all copies: 'umbra "
 		"restore' brings back files",
-		v->shadow.s, umbra_area_place(p->area));
+		umbra_area_place(p->area));
 }
 
 /* --- room --- */

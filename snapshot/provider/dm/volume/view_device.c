@@ -140,13 +140,13 @@ static int find_copy(const struct umbra_protected *p, const struct umbra_id *id,
 
 	if (i == p->pool->n_copies)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "shadow copy '%s' is not in the diff area any more", id->s);
+				  "it is not in its diff area any more");
 	r = umbra_dm_refuse_lost(p, &p->pool->copies[i], err);
 	if (r < 0)
 		return r;
 	if (p->pool->copies[i].state != UMBRA_POOL_KEPT)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "shadow copy '%s' was deleted, or never finished", id->s);
+				  "it was deleted, or never finished");
 	*out = i;
 	return 0;
 }
