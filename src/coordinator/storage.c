@@ -111,6 +111,9 @@ static int tell(struct work *w, struct umbra_error *err)
 		r = name_deleted(w, gone, err);
 	if (r == 0)
 		r = umbra_mark_gone(w->s, gone, err);
+	/* What was not possible before may be, now that the area is gone: what still is not is said
+	 * again. */
+	json_array_clear(w->s->warnings);
 	return r < 0 ? r : umbra_reconcile(w->s, NULL, err);
 }
 
@@ -264,6 +267,11 @@ static int choose(struct work *w, struct umbra_error *err)
 		r = refuse_unmounted(w, err);
 	if (r < 0)
 		return r;
+	if (why.code == UMBRA_E_READ_ONLY)
+		return umbra_fail(err, UMBRA_E_READ_ONLY, EROFS,
+				  "a diff area cannot be added, resized or removed now: %s ('mount "
+				  "-o remount,rw %s', if it may be written)",
+				  why.text, w->request.volume->mount);
 	return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP, "'%s' cannot have a diff area: %s",
 			  w->request.volume->path,
 			  why.text[0] ? why.text : "no provider here works with diff areas");

@@ -97,8 +97,8 @@ int umbra_protected_awake(const struct umbra_protected *p, struct umbra_error *e
 	return umbra_fail(
 		err, UMBRA_E_BUSY, EBUSY,
 		"the shadow copies of '%s' are not activated since the machine was "
-		"started: unmount it, if it is mounted, and run 'umbra activate' before it "
-		"is written",
+		"started, or since its table was replaced (lvrename, lvchange --refresh): unmount "
+		"it, if it is mounted, and run 'umbra activate' before it is written",
 		p->path);
 }
 
