@@ -54,7 +54,8 @@ struct umbra_storage_watch {
  * [,"problem"]}; sizes in bytes; problem: what is wrong with where it is, and what to do; "lost":
  * how many copies are; reverting to lost, and why, are the conditions of a shadow copy (set.h),
  * here of all that are in the area, or would be; "used" includes what belongs to no copy any more
- * and has not been given back yet.
+ * and has not been given back yet. Of an area that cannot be opened kind is "?", place its id, and
+ * the numbers are null.
  */
 struct umbra_storage_ops {
 	/* Before any lock is taken: -EBUSY where the area of this volume cannot be changed, as the
@@ -80,6 +81,11 @@ struct umbra_storage_ops {
 	/* An area that is out of reach, with its volume or without, by its id: as if it had never
 	 * been. -EEXIST: it can be reached; -ENOENT: there is none. May be NULL. */
 	int (*give_up)(int state_fd, const struct umbra_id *area, struct umbra_error *err);
+
+	/* The device that the volume of a copy (brief) is on now, mounted or not. -ENODEV: it is
+	 * not there; -ENOENT: nothing is known of it. */
+	int (*locate)(int state_fd, const struct umbra_shadow *shadow, dev_t *device,
+		      struct umbra_error *err);
 
 	/* Of n copies, sorted by volume. Negative: some could not be told, and may be soon. */
 	int (*fates)(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_error *err);

@@ -45,7 +45,7 @@ int umbra_fixed_reserve(int fd, uint64_t bytes, struct umbra_error *err)
 		if (errno == ENOSPC || errno == EDQUOT)
 			return umbra_fail(err, UMBRA_E_NO_SPACE, errno,
 					  "there is no room for a diff area of %llu MiB: delete "
-					  "something, or ask for a smaller one with --size",
+					  "something first",
 					  (unsigned long long)bytes >> 20);
 		return umbra_fail_errno(err, errno, "cannot reserve %llu MiB for a diff area",
 					(unsigned long long)bytes >> 20);

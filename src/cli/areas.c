@@ -35,13 +35,12 @@ static void add_row(struct umbra_table *table, const json_t *area)
 	if (umbra_doc_get_path(area, "volume", &volume) < 0 ||
 	    umbra_doc_get_path(area, "place", &place) < 0)
 		return;
-	umbra_table_row(table,
-			(const char *[]){volume, place, number(area, "size", true, size),
-					 number(area, "used", true, used),
-					 number(area, "copies", false, copies),
-					 number(area, "lost", false, lost),
-					 umbra_doc_string(area, "state"),
-					 umbra_condition_term(why ? why : "", term)});
+	umbra_table_row(table, (const char *[]){volume, place, number(area, "size", true, size),
+						number(area, "used", true, used),
+						number(area, "copies", false, copies),
+						number(area, "lost", false, lost),
+						umbra_doc_string(area, "state"),
+						umbra_condition_term(why ? why : "", term)});
 }
 
 static void print_why(const json_t *area, bool *first)

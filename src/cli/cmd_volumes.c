@@ -30,22 +30,58 @@ static size_t lies_on(const struct umbra_volume_list *list, const char *path)
 	return best;
 }
 
-static void count_copies(struct line *lines, const struct umbra_volume_list *volumes,
-			 const struct umbra_set_list *sets)
-{
-	const struct umbra_set *set;
-	size_t i, k, at;
+struct count {
+	struct line *lines;
+	const struct umbra_volume_list *volumes;
+	int state_fd;
+	/* What was found out of the last one that has a device; the next is mostly of the same. */
+	const char *volume;
+	int r;
+	dev_t device;
+};
 
-	for (i = 0; i < sets->n; i++) {
-		set = sets->sets[i];
-		for (k = 0; k < set->n_shadows; k++) {
-			at = lies_on(volumes, set->shadows[k]->path);
-			if (at == volumes->n)
-				continue;
-			lines[at].copies++;
-			umbra_token_format(set->time, lines[at].newest);
-		}
+/* The device that a copy's volume is on, as far as its provider knows better than its path does: 1,
+ * 0, or -ENODEV: it is not there. */
+static int locate(struct count *c, const struct umbra_shadow *shadow, dev_t *out)
+{
+	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
+
+	if (!p || !p->storage || !p->storage->locate)
+		return 0;
+	if (!c->volume || strcmp(c->volume, shadow->volume) != 0)
+		c->r = p->storage->locate(c->state_fd, shadow, &c->device, NULL);
+	c->volume = shadow->volume;
+	*out = c->device;
+	return c->r == 0 ? 1 : c->r == -ENODEV ? -ENODEV : 0;
+}
+
+/* A volume may be mounted at several places. */
+static void count_copy(struct count *c, const struct umbra_set *set,
+		       const struct umbra_shadow *shadow)
+{
+	dev_t device = 0;
+	int r = locate(c, shadow, &device);
+	size_t i = r == 0 ? lies_on(c->volumes, shadow->path) : c->volumes->n;
+
+	if (i < c->volumes->n)
+		device = c->volumes->v[i]->dev;
+	else if (r <= 0)
+		return;
+	for (i = 0; i < c->volumes->n; i++) {
+		if (c->volumes->v[i]->dev != device)
+			continue;
+		c->lines[i].copies++;
+		umbra_token_format(set->time, c->lines[i].newest);
 	}
+}
+
+static void count_copies(struct count *c, const struct umbra_set_list *sets)
+{
+	size_t i, k;
+
+	for (i = 0; i < sets->n; i++)
+		for (k = 0; k < sets->sets[i]->n_shadows; k++)
+			count_copy(c, sets->sets[i], sets->sets[i]->shadows[k]);
 }
 
 static json_t *line_json(const struct line *l)
@@ -111,6 +147,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	_cleanup_volume_list_ struct umbra_volume_list volumes = {0};
 	_cleanup_set_list_ struct umbra_set_list sets = {0};
 	_cleanup_free_ struct line *lines = NULL;
+	struct count count = {.volumes = &volumes};
 	size_t i;
 	int r;
 
@@ -131,7 +168,9 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 		    0)
 			lines[i].provider = NULL;
 	}
-	count_copies(lines, &volumes, &sets);
+	count.lines = lines;
+	count.state_fd = umbra_engine_state_fd(e);
+	count_copies(&count, &sets);
 	return cli->json ? as_json(lines, volumes.n, err) : as_table(lines, volumes.n, err);
 }
 

@@ -98,7 +98,6 @@ void umbra_set_table_add(struct umbra_table *t, const struct umbra_set *set)
 
 	umbra_token_format(set->time, token);
 	umbra_time_local(set->time, local, sizeof(local));
-	umbra_table_row(
-		t, (const char *[]){token, local, umbra_set_consistency(set), text ? text : "?",
-				    why ? why : "?", set->comment});
+	umbra_table_row(t, (const char *[]){token, local, umbra_set_consistency(set),
+					    text ? text : "?", why ? why : "?", set->comment});
 }

@@ -70,6 +70,8 @@ static int wanted_size(uint64_t bytes, int dir, const char *place, struct umbra_
 	r = umbra_area_room(dir, place, &room, err);
 	if (r < 0 || bytes <= room)
 		return r;
+	if (room < UMBRA_AREA_MIN)
+		return too_small(room, place, err);
 	return umbra_fail(err, UMBRA_E_NO_SPACE, ENOSPC,
 			  "there is no room for a diff area of %llu MiB in '%s', which has %llu: "
 			  "delete something, or ask for a smaller one with 'umbra storage add "

@@ -8,6 +8,7 @@
 #include "snapshot/provider/dm/pool/pool_disk.h"
 #include "snapshot/provider/dm/storage/preserve.h"
 #include "snapshot/provider/dm/storage/tail.h"
+#include "snapshot/provider/dm/volume/record.h"
 #include "snapshot/provider/dm/volume/space.h"
 
 #define PAUSE_US            20000 /* between two steps under the volume's lock */
@@ -54,8 +55,9 @@ static int too_large(const struct umbra_protected *p, const char *path, struct u
 static int check_end(const struct umbra_protected *p, const char *path, uint32_t segments,
 		     struct umbra_error *err)
 {
+	_cleanup_free_ char *copied = umbra_dm_copied_as(p, path);
 	uint32_t least;
-	int r = umbra_tail_least(p, &least, err);
+	int r = copied ? umbra_tail_least(p, &least, err) : umbra_oom(err);
 
 	if (r < 0 || least <= segments)
 		return r;
@@ -63,7 +65,7 @@ static int check_end(const struct umbra_protected *p, const char *path, uint32_t
 		err, UMBRA_E_NO_SPACE, ENOSPC,
 		"the diff area of '%s' can be no smaller than %llu MiB now, for what its shadow "
 		"copies need: delete some first ('umbra delete --oldest %s')",
-		path, RECORD_MIB(umbra_pool_sectors_of(&p->pool->geometry, least)), path);
+		path, RECORD_MIB(umbra_pool_sectors_of(&p->pool->geometry, least)), copied);
 }
 
 static int check(struct resize *z, const struct umbra_protected *p, const char *path,

@@ -15,6 +15,7 @@
 #include "snapshot/provider/dm/volume/activate.h"
 #include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/gauge.h"
+#include "snapshot/provider/dm/volume/record.h"
 #include "snapshot/provider/dm/volume/walls.h"
 #include "snapshot/sys/frozen.h"
 
@@ -197,13 +198,14 @@ static bool in_a_circle(const struct umbra_protected *p)
 		       0;
 }
 
-static int add_circle(json_t *doc, const char *path)
+static int add_circle(json_t *doc, const struct umbra_protected *p, const char *path)
 {
+	_cleanup_free_ char *copied = umbra_dm_copied_as(p, path);
 	_cleanup_free_ char *text = umbra_asprintf(
 		"it is on a volume that has its own on '%s', so that writes to each may have to "
 		"wait for the other: delete the copies of one ('umbra delete --all %s'), and make "
 		"its diff area elsewhere ('umbra storage remove %s', 'umbra storage add')",
-		path, path, path);
+		path, copied ? copied : path, path);
 
 	return text && json_object_update_new(doc, json_pack("{s:s}", "problem", text)) == 0
 		       ? 0
@@ -224,7 +226,7 @@ static json_t *report(const struct umbra_protected *p, const char *path)
 			(int)visible(p->pool), "lost", (int)count(p->pool, UMBRA_POOL_LOST),
 			"state", state_name(p, &is));
 	doc = fill_report(doc, path, umbra_area_place(p->area), is.why);
-	if (doc && in_a_circle(p) && add_circle(doc, path) < 0) {
+	if (doc && in_a_circle(p) && add_circle(doc, p, path) < 0) {
 		json_decref(doc);
 		return NULL;
 	}
@@ -243,8 +245,8 @@ static json_t *report_failed(int state_fd, const struct umbra_dm_state *s, int r
 		state = umbra_condition_name(is.kind);
 	else
 		umbra_dm_reason(is.why, "cannot be told now", why->text);
-	doc = json_pack("{s:s,s:i,s:i,s:i,s:i,s:s}", "kind", "?", "size", 0, "used", 0, "copies", 0,
-			"lost", 0, "state", state);
+	doc = json_pack("{s:s,s:n,s:n,s:n,s:n,s:s}", "kind", "?", "size", "used", "copies", "lost",
+			"state", state);
 	return fill_report(doc, s->path, s->area.s, is.why);
 }
 
@@ -262,7 +264,7 @@ static int list_one(const struct umbra_dm_state *s, void *arg)
 	int r = umbra_protected_open_area(listing->state_fd, s->area.s, UMBRA_PROTECTED_WAIT_MS, &p,
 					  &why);
 
-	doc = r < 0 ? report_failed(listing->state_fd, s, r, &why) : report(p, s->path);
+	doc = r < 0 ? report_failed(listing->state_fd, s, r, &why) : report(p, p->path);
 	return json_array_append_new(listing->out, doc) < 0 ? -ENOMEM : 0;
 }
 
@@ -314,6 +316,20 @@ static int resize(int state_fd, const char *state_dir, const struct umbra_storag
 	return *out ? same : umbra_oom(err);
 }
 
+/* Copies go by where their volume was mounted, which may have been elsewhere. */
+static int has_copies(const struct umbra_protected *p, const char *mount, struct umbra_error *err)
+{
+	_cleanup_free_ char *path = umbra_dm_copied_as(p, mount);
+
+	if (!path)
+		return umbra_oom(err);
+	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+			  "the diff area of '%s' has %s: 'umbra delete --all %s' deletes what "
+			  "there is, --force loses it",
+			  mount, UMBRA_COUNT(visible(p->pool), "shadow copy", "shadow copies"),
+			  path);
+}
+
 static int remove_area(int state_fd, const char *state_dir,
 		       const struct umbra_storage_request *request, struct umbra_error *err)
 {
@@ -328,12 +344,7 @@ static int remove_area(int state_fd, const char *state_dir,
 	if (r < 0)
 		return r;
 	if (visible(p->pool) > 0 && !request->force)
-		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-				  "the diff area of '%s' has %s: 'umbra delete --all %s' deletes "
-				  "what there is, --force loses it",
-				  request->volume->mount,
-				  UMBRA_COUNT(visible(p->pool), "shadow copy", "shadow copies"),
-				  request->volume->mount);
+		return has_copies(p, request->volume->mount, err);
 	if (visible(p->pool) > 0) {
 		r = umbra_protected_begin(p, &next, err);
 		if (r == 0)
@@ -369,9 +380,20 @@ static int give_up(int state_fd, const struct umbra_id *area, struct umbra_error
 	return r < 0 ? r : umbra_dm_state_remove(state_fd, area->s, err);
 }
 
+static int locate(int state_fd, const struct umbra_shadow *shadow, dev_t *device,
+		  struct umbra_error *err)
+{
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	const char *area = umbra_dm_area_of(shadow);
+	int r = umbra_dm_state_read(state_fd, area ? area : "", &s, err);
+
+	return r < 0 ? r : umbra_protected_find(&s, device, err);
+}
+
 const struct umbra_storage_ops umbra_dm_storage = {
 	.refuse_frozen = umbra_protected_refuse_frozen_dev,
 	.list = list,
+	.locate = locate,
 	.fates = umbra_dm_fates,
 	.add = add,
 	.resize = resize,

@@ -10,12 +10,20 @@
 #include "snapshot/provider/dm/pool/pool_disk.h"
 #include "snapshot/provider/dm/volume/record.h"
 
-#define HEAD 8U
+#define HEAD   8U
+#define VOLUME "dm:"
+
+const char *umbra_dm_area_of(const struct umbra_shadow *shadow)
+{
+	const size_t len = strlen(VOLUME);
+
+	return strncmp(shadow->volume, VOLUME, len) == 0 ? shadow->volume + len : NULL;
+}
 
 int umbra_dm_record_origin(struct umbra_member *m, const struct umbra_protected *p,
 			   struct umbra_error *err)
 {
-	char *volume = umbra_asprintf("dm:%s", p->kernel.area.s);
+	char *volume = umbra_asprintf(VOLUME "%s", p->kernel.area.s);
 	json_t *data = m->shadow->data;
 
 	if (!volume)
@@ -108,4 +116,17 @@ int umbra_dm_record_read(const struct umbra_protected *p, const struct umbra_poo
 				  "the record of shadow copy '%s' in its diff area is damaged",
 				  copy->id.s);
 	return umbra_doc_parse(slot + HEAD, len, "a record", out, err);
+}
+
+char *umbra_dm_copied_as(const struct umbra_protected *p, const char *mounted)
+{
+	_cleanup_json_ json_t *doc = NULL;
+	char *path = NULL;
+	uint32_t i;
+
+	for (i = 0; i < p->pool->n_copies && p->pool->copies[i].state != UMBRA_POOL_KEPT;)
+		i++;
+	if (i < p->pool->n_copies && umbra_dm_record_read(p, &p->pool->copies[i], &doc, NULL) == 0)
+		umbra_doc_get_path(json_object_get(doc, "shadow"), "path", &path);
+	return path ? path : strdup(mounted);
 }

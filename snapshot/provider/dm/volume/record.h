@@ -5,6 +5,13 @@
 #include "snapshot/provider.h"
 #include "snapshot/provider/dm/volume/protected.h"
 
+/* The id of the area that a copy's volume (set.h) is named by, or NULL: it is not ours. */
+const char *umbra_dm_area_of(const struct umbra_shadow *shadow);
+
+/* Where the volume was mounted when its oldest copy that can be read was made: by that path they
+ * are deleted. Else where it is. To be freed; NULL: memory. */
+char *umbra_dm_copied_as(const struct umbra_protected *p, const char *mounted);
+
 int umbra_dm_record_origin(struct umbra_member *m, const struct umbra_protected *p,
 			   struct umbra_error *err);
 int umbra_dm_record_write(struct umbra_protected *p, const struct umbra_pool *pool,
