@@ -74,6 +74,19 @@ static int open_loop(dev_t dev)
 	return fd < 0 ? -errno : fd;
 }
 
+int umbra_loop_is_over(dev_t dev, int fd, struct umbra_error *err)
+{
+	_cleanup_close_ int loop = open_loop(dev);
+	struct loop_info64 info;
+	struct stat st;
+
+	if (loop < 0 || ioctl(loop, LOOP_GET_STATUS64, &info) < 0 || fstat(fd, &st) < 0)
+		return umbra_fail_errno(err, loop < 0 ? loop : errno,
+					"cannot tell what loop device %u:%u is over", major(dev),
+					minor(dev));
+	return info.lo_device == st.st_dev && info.lo_inode == st.st_ino;
+}
+
 int umbra_loop_refresh(dev_t dev, struct umbra_error *err)
 {
 	_cleanup_close_ int fd = open_loop(dev);

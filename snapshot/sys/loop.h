@@ -11,5 +11,8 @@
  * page cache, where the file allows it. *loop_fd keeps it until somebody else uses it. */
 int umbra_loop_attach(int fd, bool direct, int *loop_fd, dev_t *dev, struct umbra_error *err);
 
+/* Is it over this file, 1, or another, 0? */
+int umbra_loop_is_over(dev_t dev, int fd, struct umbra_error *err);
+
 /* The device gets the length that its file has by now. */
 int umbra_loop_refresh(dev_t dev, struct umbra_error *err);

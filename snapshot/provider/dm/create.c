@@ -345,9 +345,11 @@ int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 		r = check_kept(p, w, err);
 	if (r == 0)
 		r = umbra_space_grant_all(p, err);
-	if (r == 0)
-		m->priv = free_work(w);
-	return r;
+	if (r < 0)
+		return r;
+	umbra_protected_close_noted(m->state_fd, TAKE_PTR(p));
+	m->priv = free_work(w);
+	return 0;
 }
 
 int umbra_dm_abort(struct umbra_member *m, struct umbra_error *err)

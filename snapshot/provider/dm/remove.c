@@ -11,5 +11,9 @@ int umbra_dm_remove_shadow(int state_fd, const struct umbra_shadow *shadow,
 	(void)watch;
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : umbra_dm_delete(state_fd, p, &shadow->id, err);
+	if (r == 0)
+		r = umbra_dm_delete(state_fd, p, &shadow->id, err);
+	if (r == 0)
+		umbra_protected_close_noted(state_fd, TAKE_PTR(p));
+	return r;
 }

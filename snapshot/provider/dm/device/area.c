@@ -250,6 +250,36 @@ static int lies_on(const char *name, dev_t *out, uint64_t *length, struct umbra_
 	return 0;
 }
 
+int umbra_area_is_mapped(const struct umbra_area *a, struct umbra_error *err)
+{
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	uint64_t length;
+	dev_t below = 0;
+	struct stat st;
+	int r;
+
+	if (a->kind == UMBRA_AREA_INSIDE)
+		return 0;
+	umbra_device_name(&a->id, "area", &name);
+	r = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+	if (r != 0 || !info.live)
+		return r < 0 ? r : 0;
+	r = lies_on(name.name, &below, &length, err);
+	if (r < 0)
+		return r;
+	if (fstat(a->io, &st) < 0)
+		return umbra_fail_errno(err, errno, "cannot look at '%s'", a->place);
+	r = a->kind == UMBRA_AREA_FILE ? umbra_loop_is_over(below, a->io, err)
+				       : st.st_rdev == below;
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return umbra_fail(err, UMBRA_E_DAMAGED, EXDEV,
+			  "at '%s' is another %s now than the diff area that is in use: put the "
+			  "right one there again",
+			  a->place, kinds[a->kind]);
+}
+
 int umbra_area_refit(struct umbra_area *a, dev_t base, struct umbra_error *err)
 {
 	_cleanup_dm_table_ struct umbra_dm_table table = {0};

@@ -45,6 +45,10 @@ int umbra_area_create(const struct umbra_area_request *request, struct umbra_are
  * a filesystem that knows no files without a name). AFTER the record was written. */
 int umbra_area_publish(struct umbra_area *a, struct umbra_error *err);
 
+/* Where the whole of what is mounted from a device is, now; to be freed. NULL: nowhere. was: a path
+ * that it was at, which it keeps if it is still there. */
+char *umbra_area_mounted_at(dev_t dev, const char *was);
+
 /* What umbra_area_open() needs, also before any filesystem is mounted. New reference. */
 json_t *umbra_area_record(const struct umbra_area *a);
 /* Is it that of an area inside its volume? */
@@ -108,6 +112,9 @@ int umbra_area_flush(const struct umbra_area *a, struct umbra_error *err);
 /* The device-mapper device that is the area, role "area". base: the volume below the layer. */
 int umbra_area_map(struct umbra_area *a, dev_t base, dev_t *out, struct umbra_error *err);
 int umbra_area_unmap(struct umbra_area *a, struct umbra_error *err);
+/* If there is one: is it over what lies at the area's place now? -EXDEV (DAMAGED): another disk or
+ * file has taken that place since. 0, too, of one inside, of which more is known. */
+int umbra_area_is_mapped(const struct umbra_area *a, struct umbra_error *err);
 /* The device that there is gets the length that the area has by now. */
 int umbra_area_refit(struct umbra_area *a, dev_t base, struct umbra_error *err);
 

@@ -55,6 +55,17 @@ int umbra_area_open_mounted(dev_t dev, char **path)
 	return -ENOENT;
 }
 
+char *umbra_area_mounted_at(dev_t dev, const char *was)
+{
+	char *path = NULL;
+	struct stat st;
+
+	if (stat(was, &st) == 0 && st.st_dev == dev)
+		return strdup(was);
+	umbra_close(umbra_area_open_mounted(dev, &path));
+	return path;
+}
+
 /* --- finding --- */
 
 static int moved(const struct umbra_area *a, struct umbra_error *err)

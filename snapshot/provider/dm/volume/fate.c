@@ -150,22 +150,31 @@ static void add_advice(const char *area, char why[UMBRA_ERROR_MAX])
 		 " ('umbra storage remove --force %s' gives it up)", area);
 }
 
+/* Its disk, or the filesystem of its file, may be there again. */
+static bool is_elsewhere(const struct umbra_dm_state *s, int r)
+{
+	return r == -EXDEV || (r == -ENOENT && s->place && !umbra_area_record_inside(s->place));
+}
+
 int umbra_dm_condition_of_closed(int state_fd, const char *area, int r,
 				 const struct umbra_error *cause, struct umbra_dm_condition *out)
 {
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	bool noted = umbra_dm_state_read(state_fd, area, &s, NULL) == 0 && s.lost;
 
-	if (umbra_dm_state_read(state_fd, area, &s, NULL) < 0 || !s.lost) {
-		if (r == -ENODEV) {
-			set_condition(out, UMBRA_CONDITION_MISSING, "volume missing", cause->text);
-			return 0;
-		}
-		if (!umbra_protected_out_of_reach(r))
-			return r;
-		set_condition(out, UMBRA_CONDITION_LOST, UMBRA_DM_AREA_UNUSABLE, cause->text);
-	} else {
+	if (!noted && r == -ENODEV) { /* which says what can be done */
+		set_condition(out, UMBRA_CONDITION_MISSING, "volume missing", cause->text);
+		return 0;
+	}
+	if (!noted && !umbra_protected_out_of_reach(r))
+		return r;
+	if (noted) {
 		out->kind = UMBRA_CONDITION_LOST;
 		snprintf(out->why, sizeof(out->why), "%s", s.lost);
+	} else if (is_elsewhere(&s, r)) {
+		set_condition(out, UMBRA_CONDITION_MISSING, "diff area missing", cause->text);
+	} else {
+		set_condition(out, UMBRA_CONDITION_LOST, UMBRA_DM_AREA_UNUSABLE, cause->text);
 	}
 	add_advice(area, out->why);
 	return 0;
@@ -240,9 +249,8 @@ static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, 
 
 int umbra_dm_fates(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_error *err)
 {
-	static const char prefix[] = "dm:";
 	struct umbra_error why = {0};
-	const char *volume;
+	const char *volume, *area;
 	size_t i, same;
 	int r = 0, one;
 
@@ -250,10 +258,10 @@ int umbra_dm_fates(int state_fd, struct umbra_fate *fates, size_t n, struct umbr
 		volume = fates[i].shadow->volume;
 		for (same = 1; i + same < n && strcmp(fates[i + same].shadow->volume, volume) == 0;)
 			same++;
-		if (strncmp(volume, prefix, strlen(prefix)) != 0)
+		area = umbra_dm_area_of(fates[i].shadow);
+		if (!area)
 			continue;
-		one = judge_area(state_fd, volume + strlen(prefix), &fates[i], same,
-				 r < 0 ? &why : err);
+		one = judge_area(state_fd, area, &fates[i], same, r < 0 ? &why : err);
 		if (r == 0)
 			r = one;
 	}

@@ -23,7 +23,7 @@
 #include "snapshot/volume.h"
 
 struct umbra_protected {
-	char *path; /* where the volume was mounted when the area was made, for people */
+	char *path; /* where the volume is mounted, or was when the area was made; for people */
 	struct umbra_area *area;
 	struct umbra_pool *pool; /* as it is on disk */
 	struct umbra_layer layer;
@@ -53,6 +53,10 @@ UMBRA_DEFINE_CLEANUP(struct umbra_protected *, protected, umbra_protected_close)
 /* -ENOENT: the volume that is mounted from this device has no diff area of this state directory. */
 int umbra_protected_open_dev(int state_fd, dev_t origin, int wait_ms, struct umbra_protected **out,
 			     struct umbra_error *err);
+
+/* Closes it, and notes how far its pool has come, so that an old copy of a diff area elsewhere is
+ * known. Who has changed it calls this at last. */
+void umbra_protected_close_noted(int state_fd, struct umbra_protected *p);
 
 /* The device of a record's volume. -ENODEV: it is not there, or has no table yet. */
 int umbra_protected_find(const struct umbra_dm_state *s, dev_t *out, struct umbra_error *err);

@@ -36,10 +36,13 @@ static int choose_base(struct umbra_protected *p, struct umbra_error *err)
 static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 		      struct umbra_area **area, struct umbra_error *err)
 {
-	int r;
+	int r = umbra_protected_find(s, &p->layer.origin, err);
 
-	p->path = umbra_asprintf("%s", s->path);
-	r = p->path ? umbra_protected_find(s, &p->layer.origin, err) : umbra_oom(err);
+	p->path = r == 0 ? umbra_area_mounted_at(p->layer.origin, s->path) : NULL;
+	if (!p->path)
+		p->path = strdup(s->path);
+	if (!p->path)
+		return umbra_oom(err);
 	if (r == 0)
 		r = volume_sectors(p->layer.origin, &p->kernel.sectors, err);
 	if (r < 0)
@@ -49,6 +52,8 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 	else
 		r = umbra_area_open(s->place, p->layer.origin, umbra_protected_being_resized(p, s),
 				    &p->area, err);
+	if (r == 0)
+		r = umbra_area_is_mapped(p->area, err);
 	return r < 0 ? r : choose_base(p, err);
 }
 
@@ -85,7 +90,7 @@ int umbra_protected_drop(const struct umbra_dm_state *s, struct umbra_error *err
 
 bool umbra_protected_out_of_reach(int r)
 {
-	return r == -ENODEV || r == -ENOENT || r == -EBADMSG || r == -EUCLEAN;
+	return r == -ENODEV || r == -ENOENT || r == -EBADMSG || r == -EUCLEAN || r == -EXDEV;
 }
 
 /*
@@ -155,11 +160,38 @@ static int check_filesystem(struct umbra_protected *p, struct umbra_error *err)
 		p->path);
 }
 
+/* All that is in an old copy of an area is right, but for what was kept since. */
+static int check_age(const struct umbra_protected *p, int state_fd, struct umbra_error *err)
+{
+	if (umbra_area_is_inside(p->area) ||
+	    p->pool->generation >= umbra_dm_state_seen(state_fd, p->kernel.area.s))
+		return 0;
+	return umbra_fail(err, UMBRA_E_DAMAGED, EXDEV,
+			  "at '%s' is an old copy of diff area %s: another disk that was made from "
+			  "it, or a backup; put the right one there again",
+			  umbra_area_place(p->area), p->kernel.area.s);
+}
+
+void umbra_protected_close_noted(int state_fd, struct umbra_protected *p)
+{
+	const struct umbra_id area = p->kernel.area;
+	struct umbra_error why = {0};
+	uint64_t generation = 0;
+
+	if (!umbra_area_is_inside(p->area) && (p->flushed || umbra_area_flush(p->area, &why) == 0))
+		generation = p->pool->generation;
+	umbra_protected_close(p);
+	if (generation > 0 && umbra_dm_state_saw(state_fd, area.s, generation, &why) < 0)
+		umbra_log_warning("%s", why.text);
+}
+
 static int open_pool(struct umbra_protected *p, int state_fd, struct umbra_dm_state *s,
 		     struct umbra_error *err)
 {
 	int r = umbra_protected_load(p, err);
 
+	if (r == 0)
+		r = check_age(p, state_fd, err);
 	if (r == 0)
 		r = check_filesystem(p, err);
 	/* First, so that nobody is told that those are lost. */
@@ -262,6 +294,8 @@ int umbra_protected_abandon(int state_fd, dev_t origin, struct umbra_error *err)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 				  "another umbra makes a shadow copy of '%s' at this time", s.path);
 	found = find_parts(p, &s, NULL, &why);
+	if (found == 0 && umbra_protected_load(p, NULL) == 0)
+		found = check_age(p, state_fd, &why);
 	r = umbra_protected_clear(p, err);
 	if (r == 0)
 		r = umbra_dm_state_remove(state_fd, area.s, err);

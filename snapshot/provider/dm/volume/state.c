@@ -11,6 +11,8 @@
 
 #define DIR_NAME "dm"
 #define SUFFIX   ".json"
+#define SEEN     ".seen"
+#define SEEN_LEN 21 /* 20 digits and a line feed */
 #define MAX      (1U << 20)
 #define VERSION  1
 
@@ -28,6 +30,11 @@ void umbra_dm_state_finish(struct umbra_dm_state *s)
 static void file_name(const char *area, char out[UMBRA_ID_LEN + sizeof(SUFFIX)])
 {
 	snprintf(out, UMBRA_ID_LEN + sizeof(SUFFIX), "%.*s" SUFFIX, UMBRA_ID_LEN, area);
+}
+
+static void seen_name(const char *area, char out[UMBRA_ID_LEN + sizeof(SEEN)])
+{
+	snprintf(out, UMBRA_ID_LEN + sizeof(SEEN), "%.*s" SEEN, UMBRA_ID_LEN, area);
 }
 
 static int open_dir(int state_fd)
@@ -139,13 +146,47 @@ int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct um
 int umbra_dm_state_remove(int state_fd, const char *area, struct umbra_error *err)
 {
 	_cleanup_close_ int dir = open_dir(state_fd);
-	char name[UMBRA_ID_LEN + sizeof(SUFFIX)];
+	char name[UMBRA_ID_LEN + sizeof(SUFFIX)], seen[UMBRA_ID_LEN + sizeof(SEEN)];
 
 	if (dir == -ENOENT)
 		return 0;
 	file_name(area, name);
+	seen_name(area, seen);
+	if (dir >= 0)
+		unlinkat(dir, seen, 0);
 	if (dir < 0 || (unlinkat(dir, name, 0) < 0 && errno != ENOENT) || fsync(dir) < 0)
 		return umbra_fail_errno(err, dir < 0 ? dir : errno, "removing " DIR_NAME "/%s",
+					name);
+	return 0;
+}
+
+uint64_t umbra_dm_state_seen(int state_fd, const char *area)
+{
+	_cleanup_close_ int dir = open_dir(state_fd);
+	_cleanup_free_ char *text = NULL;
+	char name[UMBRA_ID_LEN + sizeof(SEEN)], *end;
+	unsigned long long generation;
+	size_t len;
+
+	seen_name(area, name);
+	if (dir < 0 || umbra_read_file(dir, name, SEEN_LEN, &text, &len) < 0 || len != SEEN_LEN)
+		return 0;
+	generation = strtoull(text, &end, 10);
+	return *end == '\n' ? generation : 0;
+}
+
+int umbra_dm_state_saw(int state_fd, const char *area, uint64_t generation, struct umbra_error *err)
+{
+	_cleanup_close_ int dir = open_dir(state_fd), fd = -1;
+	char name[UMBRA_ID_LEN + sizeof(SEEN)], text[SEEN_LEN + 1];
+
+	if (generation <= umbra_dm_state_seen(state_fd, area))
+		return 0;
+	seen_name(area, name);
+	snprintf(text, sizeof(text), "%0*llu\n", SEEN_LEN - 1, (unsigned long long)generation);
+	fd = dir < 0 ? dir : openat(dir, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || pwrite(fd, text, SEEN_LEN, 0) != SEEN_LEN || fsync(fd) < 0)
+		return umbra_fail_errno(err, dir < 0 ? dir : errno, "writing " DIR_NAME "/%s",
 					name);
 	return 0;
 }
