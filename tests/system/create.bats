@@ -230,6 +230,14 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	umbra create --provider copy "$T/vol"
 }
 
+@test "create: an empty comment is none" {
+	mkdir "$T/data"
+	umbra create --comment '' --json "$T/data" | jq -e 'has("comment") | not'
+	umbra list --json | jq -e '.sets[0] | has("comment") | not'
+	run -0 umbra show latest
+	[[ $output != *comment* ]]
+}
+
 @test "create: a comment has at most 1000 bytes" {
 	mkdir "$T/data"
 	run umbra create "$T/data" --comment "$(printf '%01001d' 0)"

@@ -228,3 +228,60 @@ refused() {
 	[ ! -e "$copy/.umbra" ]
 	[ -d "$copy/sub/.umbra" ]
 }
+
+# counted PATH: how many copies `umbra volumes` has for what is mounted there.
+counted() { umbra volumes --json | jq --arg path "$1" '.volumes[] | select(.path == $path).copies'; }
+
+@test "a volume at two places, or at another one: it is the same volume, and what is advised works" {
+	local all
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	create "$T/vol"
+	mkdir "$T/twice"
+	mount /dev/mapper/vol "$T/twice"
+	[ "$(counted "$T/vol")" = 1 ]
+	[ "$(counted "$T/twice")" = 1 ]
+	umount "$T/vol"
+	[ "$(counted "$T/twice")" = 1 ]
+	[ "$(umbra storage --json | jq -r '.areas[0].volume')" = "$T/twice" ]
+	run -1 umbra storage remove "$T/twice"
+	all=$(grep -o "umbra delete --all [^']*" <<<"$output")
+	umount "$T/twice"
+	[ "$(umbra volumes --json | jq '[.volumes[].copies] | add')" = 0 ]
+	mount /dev/mapper/vol "$T/twice"
+	umbra delete --yes --all "${all##* }"
+	umbra storage remove "$T/twice"
+}
+
+@test "a volume that is mounted read-only: its diff area is there, and cannot be changed now" {
+	local verb
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	create "$T/vol"
+	mount -o remount,ro "$T/vol"
+	for verb in remove "remove --force" "resize --size 50M"; do
+		# shellcheck disable=SC2086 # words
+		says 1 "'$T/vol' is mounted read-only.*mount -o remount,rw $T/vol'" umbra storage $verb "$T/vol"
+		[[ $output != *"cannot have"* ]]
+	done
+	says 1 "mounted read-only" create --provider dm "$T/vol"
+	umbra storage list "$T/vol" | grep -w active
+	umbra delete --yes --all "$T/vol"
+	mount -o remount,rw "$T/vol"
+	umbra storage remove "$T/vol"
+}
+
+@test "there is no room for the smallest diff area: no smaller one is advised" {
+	volume vol $DISK ext4
+	fallocate -l $(($(df --output=avail -B 1 "$T/vol" | tail -n 1) - (10 << 20))) "$T/vol/full"
+	says 1 "needs 32 MiB.*has room for .*--at" umbra storage add --size 32M "$T/vol"
+	[[ $output != *smaller* ]]
+	[ ! -e "$T/vol/.umbra" ] || [ -z "$(ls "$T/vol/.umbra")" ]
+}
+
+@test "a part of the volume is one of what df shows" {
+	volume vol $DISK ext4
+	umbra storage add --size 15% "$T/vol"
+	[ "$(stat -c %s "$T/vol/.umbra/diff-area")" = \
+		$(($(df --output=size -B 1 "$T/vol" | tail -n 1) / 100 * 15 / 4096 * 4096)) ]
+}

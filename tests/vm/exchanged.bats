@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A diff area elsewhere whose disk or file was cloned, and the old one is put in its place: it is never
-# believed, and the right one is as good as it was.
+# A diff area, or a volume with it inside, whose disk or file was cloned, and the old one is put in its
+# place: it is never believed, and the right one is as good as it was.
 # vm: --time 400 --mem 768M --disk 64M --disk 64M --disk 128M --disk 128M
 load ../system/helper
 load volume
@@ -116,4 +116,32 @@ old_clone() {
 	[[ $output == *"left alone"*"an old copy"* ]]
 	[ "$(sha1sum $CLONE)" = "$sum" ]
 	[ -z "$(ls "$UMBRA_STATE/dm")" ]
+}
+
+@test "an old clone of a volume is in its place: what it has is right, and the rest is missing, not gone" {
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	copies 2
+	umount "$T/vol"
+	umbra activate
+	dd if=$DISK of=$OTHER bs=1M iflag=direct oflag=direct status=none
+	mount /dev/mapper/vol "$T/vol"
+	copy_one
+	restart $OTHER
+	umbra activate
+	umbra list
+	[ "$(umbra list --json | jq -c '[.sets[].volumes[].condition]')" = '[null,null,"missing"]' ]
+	umbra show --json latest | jq -re '.volumes[0].why | select(startswith("old volume: "))'
+	run -1 umbra check
+	[[ $output != *"does not know"* ]]
+	mount /dev/mapper/vol "$T/vol"
+	cp "$T/tokens" "$T/all"
+	sed -i 3d "$T/tokens"
+	compare
+	cp "$T/all" "$T/tokens"
+	restart $DISK
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	compare
+	umbra check
 }

@@ -127,6 +127,60 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	umbra delete --yes --all "$T/vol"
 }
 
+@test "a set with one copy lost and one missing: all say both, and what can be deleted is" {
+	local area why="volume missing, written without umbra's layer"
+	volume vol /dev/ubdb ext4
+	volume more /dev/ubdc ext4
+	create_token "$T/more" "$T/vol"
+	umount "$T/more"
+	umbra activate
+	dmsetup remove more
+	replace_table vol
+	eventually is_lost "$T/vol"
+	umbra list | grep -F "$T/more, $T/vol (lost) $why"
+	umbra show latest >"$T/show"
+	grep -F "$T/more: volume missing: " "$T/show"
+	grep -F "$T/vol: written without umbra's layer: " "$T/show"
+	run -1 umbra check
+	grep -E "problem: .*'$T/more' cannot be read now: volume missing" <<<"$output"
+	grep -E "problem: .*'$T/vol' is lost: written without" <<<"$output"
+	run -1 umbra delete latest
+	[[ $output == *"shadow copy of '$T/more' in set $(token 1): the volume 'more'"*"is not there"* ]]
+	umbra storage list "$T/vol" --json | jq -e '.areas[0].lost == 0'
+	# What is warned of on the way is over when the area is gone.
+	area=$(umbra storage --json | jq -r '.areas[] | select(.state == "missing").place')
+	run -0 umbra storage remove --force "$area"
+	[ -z "$output" ]
+	umbra check
+}
+
+@test "copies that are lost are named by their set, and a failure is told once" {
+	two_copies
+	replace_table vol
+	eventually is_lost "$T/vol"
+	run -0 umbra activate
+	[ "$(grep -cE "warning: the shadow copy of '$T/vol' in set $(token 1) is lost: " <<<"$output")" = 1 ]
+	run -1 umbra diff --from latest "$T/vol/file"
+	[[ $output == *"the shadow copy of '$T/vol' in set $(token 2): it is lost"* ]]
+	umount "$T/vol"
+	dmsetup remove --retry vol
+	run -1 umbra activate
+	[ "$(grep -c "is not there" <<<"$(grep ^umbra: <<<"$output")")" = 1 ]
+}
+
+@test "a table that is replaced while the volume is not mounted: not activated, and not for a restart" {
+	two_copies
+	umount "$T/vol"
+	umbra activate
+	replace_table vol
+	agreed inactive "not activated"
+	[[ $(umbra show --json latest | jq -r '.volumes[0].why') == *"or since its table was replaced"* ]]
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	are good
+	umbra check
+}
+
 @test "a volume that is gone for good: it is said how to give up its copies, and that works" {
 	local area
 	two_copies

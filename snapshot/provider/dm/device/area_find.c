@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "snapshot/provider/dm/device/area_parts.h"
@@ -57,10 +58,12 @@ int umbra_area_open_mounted(dev_t dev, char **path)
 
 char *umbra_area_mounted_at(dev_t dev, const char *was)
 {
+	const int flags = AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
 	char *path = NULL;
-	struct stat st;
+	struct statx sx;
 
-	if (stat(was, &st) == 0 && st.st_dev == dev)
+	if (statx(AT_FDCWD, was, flags, 0, &sx) == 0 &&
+	    makedev(sx.stx_dev_major, sx.stx_dev_minor) == dev)
 		return strdup(was);
 	umbra_close(umbra_area_open_mounted(dev, &path));
 	return path;

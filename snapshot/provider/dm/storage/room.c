@@ -4,6 +4,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "snapshot/provider/dm/volume/copies.h"
+#include "snapshot/provider/dm/volume/record.h"
 #include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 
@@ -48,16 +49,19 @@ static int drop_oldest(struct umbra_protected *p, const struct umbra_storage_wat
 		       struct umbra_error *err)
 {
 	const struct umbra_pool_copy *copy = oldest(p->pool);
+	char set[UMBRA_TOKEN_LEN + 1], why[UMBRA_ERROR_MAX];
 	struct umbra_id id;
 	int r;
 
 	if (!copy)
 		return -ENOSPC;
 	id = copy->id;
+	snprintf(why, sizeof(why),
+		 "that of '%s' in set %s, the oldest in its diff area, which was full", p->path,
+		 umbra_dm_set_of(p, copy, set));
 	r = umbra_pool_unfinished(p->pool) ? forget_now(p, &id, err) : umbra_dm_forget(p, &id, err);
 	if (r == 0)
-		watch->lost(watch->arg, &id,
-			    "the oldest of its volume, given up because the diff area was full");
+		watch->lost(watch->arg, &id, why);
 	return r;
 }
 

@@ -160,12 +160,9 @@ static int activate_one(const struct umbra_dm_state *s, void *arg)
 
 	if (r == 0)
 		r = umbra_protected_activate(p, &why);
-	if (r == 0) {
+	if (r == 0)
 		tell_lost(p, a->watch);
-		umbra_protected_close_noted(a->watch->state_fd, TAKE_PTR(p));
-		return 0;
-	}
-	if (a->present && !p && is_missing(s, NULL))
+	if (r == 0 || (a->present && !p && is_missing(s, NULL)))
 		return 0;
 	if (a->r == 0) {
 		umbra_fail(a->err, why.code, why.errnum, "activating '%s': %s", s->path, why.text);

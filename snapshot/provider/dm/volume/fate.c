@@ -76,19 +76,6 @@ int umbra_dm_refuse_lost(const struct umbra_protected *p, const struct umbra_poo
 
 /* --- what can be read --- */
 
-/* The name of the set that a copy is of. Returns out. */
-static const char *set_of(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
-			  char out[UMBRA_TOKEN_LEN + 1])
-{
-	_cleanup_json_ json_t *doc = NULL;
-	const char *token = NULL;
-
-	if (umbra_dm_record_read(p, copy, &doc, NULL) == 0)
-		token = umbra_doc_string(json_object_get(doc, "set"), "timestamp");
-	snprintf(out, UMBRA_TOKEN_LEN + 1, "%s", token ? token : "SET");
-	return out;
-}
-
 int umbra_dm_refuse_reverting(const struct umbra_protected *p, struct umbra_error *err)
 {
 	const struct umbra_pool_copy *to = umbra_pool_reverting(p->pool);
@@ -101,11 +88,11 @@ int umbra_dm_refuse_reverting(const struct umbra_protected *p, struct umbra_erro
 			err, UMBRA_E_BUSY, EBUSY,
 			"'%s' was reverted only in part to its copy in set %s, which is "
 			"lost: restore the volume from elsewhere, and then delete that set",
-			p->path, set_of(p, to, set));
+			p->path, umbra_dm_set_of(p, to, set));
 	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 			  "'%s' is reverted only in part, and not to be used: unmount it, if it is "
 			  "mounted, and 'umbra revert %s --from %s' goes on with it",
-			  p->path, p->path, set_of(p, to, set));
+			  p->path, p->path, umbra_dm_set_of(p, to, set));
 }
 
 static void set_condition(struct umbra_dm_condition *out, enum umbra_condition kind,
@@ -191,11 +178,17 @@ static int set_fate(struct umbra_fate *fate, enum umbra_fate_kind kind,
 	return is->kind == UMBRA_CONDITION_GOOD || fate->why ? 0 : -ENOMEM;
 }
 
-static int judge_copy(const struct umbra_protected *p, struct umbra_fate *fate)
+static int judge_copy(const struct umbra_protected *p, bool old, struct umbra_fate *fate)
 {
 	uint32_t i = umbra_pool_find(p->pool, &fate->shadow->id);
 	struct umbra_dm_condition is;
 
+	if (i == p->pool->n_copies && old) {
+		set_condition(&is, UMBRA_CONDITION_MISSING, "old volume",
+			      "where its volume was is that as it was before the copy was made: a "
+			      "disk that was made from it, or a backup");
+		return set_fate(fate, UMBRA_FATE_KEPT, &is);
+	}
 	if (i == p->pool->n_copies || p->pool->copies[i].state == UMBRA_POOL_HIDDEN) {
 		set_condition(&is, UMBRA_CONDITION_LOST, "given up",
 			      "its diff area was full, and it was the oldest in it");
@@ -227,7 +220,7 @@ static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, 
 	struct umbra_dm_condition is = {0};
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
 	struct umbra_error why = {0};
-	bool removed;
+	bool removed, old;
 	size_t i;
 	int r = umbra_dm_state_read(state_fd, area, &s, &why);
 
@@ -241,8 +234,9 @@ static int judge_area(int state_fd, const char *area, struct umbra_fate *fates, 
 	} else if (r < 0 && umbra_dm_condition_of_closed(state_fd, area, r, &why, &is) < 0) {
 		return umbra_fail(err, why.code, r, "%s", why.text);
 	}
+	old = p && umbra_protected_is_old(p, state_fd);
 	for (i = 0; i < n; i++)
-		if ((p ? judge_copy(p, &fates[i]) : judge_unseen(kind, &is, &fates[i])) < 0)
+		if ((p ? judge_copy(p, old, &fates[i]) : judge_unseen(kind, &is, &fates[i])) < 0)
 			return umbra_oom(err);
 	return 0;
 }

@@ -54,9 +54,11 @@ UMBRA_DEFINE_CLEANUP(struct umbra_protected *, protected, umbra_protected_close)
 int umbra_protected_open_dev(int state_fd, dev_t origin, int wait_ms, struct umbra_protected **out,
 			     struct umbra_error *err);
 
-/* Closes it, and notes how far its pool has come, so that an old copy of a diff area elsewhere is
- * known. Who has changed it calls this at last. */
+/* Closes it, and notes how far its pool has come, so that an old copy of it is known. Who makes or
+ * deletes a copy calls this at last. */
 void umbra_protected_close_noted(int state_fd, struct umbra_protected *p);
+/* Is it an old copy of what it was? Of one elsewhere opening it says so. */
+bool umbra_protected_is_old(const struct umbra_protected *p, int state_fd);
 
 /* The device of a record's volume. -ENODEV: it is not there, or has no table yet. */
 int umbra_protected_find(const struct umbra_dm_state *s, dev_t *out, struct umbra_error *err);

@@ -160,11 +160,15 @@ static int check_filesystem(struct umbra_protected *p, struct umbra_error *err)
 		p->path);
 }
 
-/* All that is in an old copy of an area is right, but for what was kept since. */
+bool umbra_protected_is_old(const struct umbra_protected *p, int state_fd)
+{
+	return p->pool->generation < umbra_dm_state_seen(state_fd, p->kernel.area.s);
+}
+
+/* One inside is as old as its volume, and of that all is right. */
 static int check_age(const struct umbra_protected *p, int state_fd, struct umbra_error *err)
 {
-	if (umbra_area_is_inside(p->area) ||
-	    p->pool->generation >= umbra_dm_state_seen(state_fd, p->kernel.area.s))
+	if (umbra_area_is_inside(p->area) || !umbra_protected_is_old(p, state_fd))
 		return 0;
 	return umbra_fail(err, UMBRA_E_DAMAGED, EXDEV,
 			  "at '%s' is an old copy of diff area %s: another disk that was made from "
@@ -178,7 +182,7 @@ void umbra_protected_close_noted(int state_fd, struct umbra_protected *p)
 	struct umbra_error why = {0};
 	uint64_t generation = 0;
 
-	if (!umbra_area_is_inside(p->area) && (p->flushed || umbra_area_flush(p->area, &why) == 0))
+	if (!p->adrift && (p->flushed || umbra_area_flush(p->area, &why) == 0))
 		generation = p->pool->generation;
 	umbra_protected_close(p);
 	if (generation > 0 && umbra_dm_state_saw(state_fd, area.s, generation, &why) < 0)

@@ -130,3 +130,15 @@ char *umbra_dm_copied_as(const struct umbra_protected *p, const char *mounted)
 		umbra_doc_get_path(json_object_get(doc, "shadow"), "path", &path);
 	return path ? path : strdup(mounted);
 }
+
+const char *umbra_dm_set_of(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			    char out[UMBRA_TOKEN_LEN + 1])
+{
+	_cleanup_json_ json_t *doc = NULL;
+	const char *token = NULL;
+
+	if (umbra_dm_record_read(p, copy, &doc, NULL) == 0)
+		token = umbra_doc_string(json_object_get(doc, "set"), "timestamp");
+	snprintf(out, UMBRA_TOKEN_LEN + 1, "%s", token ? token : "SET");
+	return out;
+}

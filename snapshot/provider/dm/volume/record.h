@@ -8,6 +8,10 @@
 /* The id of the area that a copy's volume (set.h) is named by, or NULL: it is not ours. */
 const char *umbra_dm_area_of(const struct umbra_shadow *shadow);
 
+/* The name of the set that a copy is of, for people. Returns out. */
+const char *umbra_dm_set_of(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
+			    char out[UMBRA_TOKEN_LEN + 1]);
+
 /* Where the volume was mounted when its oldest copy that can be read was made: by that path they
  * are deleted. Else where it is. To be freed; NULL: memory. */
 char *umbra_dm_copied_as(const struct umbra_protected *p, const char *mounted);

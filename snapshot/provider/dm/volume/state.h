@@ -34,9 +34,9 @@ int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct um
 int umbra_dm_state_remove(int state_fd, const char *area, struct umbra_error *err);
 
 /*
- * STATE/dm/<uuid>.seen: how far, at least, the pool of an area that is not inside its volume had
- * come (its generation). One that has not is an old copy of the area, and what it says is not so
- * any more. Overwritten in place: a number of fixed length. 0: nothing is known.
+ * STATE/dm/<uuid>.seen: how far, at least, the pool of an area had come (its generation). One that
+ * has not is an old copy of the area, and what it says is not so any more, unless the volume is as
+ * old. Overwritten in place: a number of fixed length. 0: nothing is known.
  */
 uint64_t umbra_dm_state_seen(int state_fd, const char *area);
 /* Durable. Never under the volume's lock: the state directory may lie on that volume. */
