@@ -87,6 +87,10 @@ static int check_pool(const struct umbra_protected *p, const struct umbra_pool *
 		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
 				  "where diff area %s was there is %s now", p->kernel.area.s,
 				  pool->area.s);
+	if (pool->geometry.chunk_sectors != UMBRA_DM_CHUNK_SECTORS)
+		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
+				  "diff area %s has chunks of %u sectors, which no umbra makes",
+				  p->kernel.area.s, pool->geometry.chunk_sectors);
 	if (umbra_pool_end(pool) > umbra_area_sectors(p->area))
 		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
 				  "diff area %s is smaller than what it had: its record is an old "
