@@ -80,8 +80,11 @@ Test(store_device, views_over_sealed_stores)
 /* Reads a device over and over; ends with status 10 when all of it was as it has to be. */
 static pid_t start_reader(dev_t dev, const unsigned char *image)
 {
-	pid_t pid = lab_fork();
+	int fd = umbra_dm_open(dev, O_RDONLY, &err); /* all the time, or the view goes */
+	pid_t pid;
 
+	cr_assert_geq(fd, 0, "%s", err.text);
+	pid = lab_fork();
 	cr_assert_geq(pid, 0);
 	if (pid == 0) {
 		int i;
@@ -91,6 +94,7 @@ static pid_t start_reader(dev_t dev, const unsigned char *image)
 				_exit(1);
 		_exit(2);
 	}
+	close(fd);
 	return pid;
 }
 
