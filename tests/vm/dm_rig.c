@@ -89,10 +89,8 @@ const struct umbra_pool_store *rig_live(const struct rig *rig)
 /* The live store's device ends after its first `keep` segments. */
 static void cut(struct rig *rig, uint32_t keep)
 {
-	struct umbra_pool_store first = *rig_live(rig);
-
-	first.segments.n = keep;
-	ok(umbra_store_device_grant(&rig->p.kernel, rig->p.pool, &first, &err));
+	cr_assert_eq(umbra_store_device_cut(&rig->p.kernel, rig->p.pool, rig_live(rig), keep, &err),
+		     1, "%s", err.text);
 }
 
 static uint32_t keep_of(struct rig *rig)

@@ -55,19 +55,6 @@ static struct work *free_work(struct work *w)
 }
 UMBRA_DEFINE_CLEANUP(struct work *, work, free_work)
 
-/* The live store's device keeps its first `keep` segments: what lies behind is the next one's. */
-static int shrink(struct umbra_protected *p, uint32_t keep, struct umbra_error *err)
-{
-	struct umbra_pool_store first = *umbra_pool_live(p->pool);
-	int r;
-
-	if (keep >= first.segments.n)
-		return 0;
-	first.segments.n = keep;
-	r = umbra_store_device_grant(&p->kernel, p->pool, &first, err);
-	return r < 0 ? r : umbra_fault_fail("dm.shrunk", err);
-}
-
 /* -EAGAIN: umbrad has to make room first, for which it needs the lock. */
 static int too_fast(struct umbra_error *err)
 {
@@ -97,13 +84,13 @@ static int take_from_live(struct work *w, uint32_t *keep, struct umbra_error *er
 		return r;
 	*keep = umbra_pool_keep(p->pool, used, MARGIN_CHUNKS);
 	w->full = used + MARGIN_CHUNKS > *keep * size;
-	r = shrink(p, *keep, err);
-	if (r == 0)
-		r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
-	if (r < 0 || used <= *keep * size)
-		return r;
-	r = umbra_store_device_grant(&p->kernel, p->pool, live, err);
-	return r < 0 ? r : too_fast(err);
+	if (*keep < live->segments.n)
+		r = umbra_store_device_cut(&p->kernel, p->pool, live, *keep, err);
+	else
+		r = used <= *keep * size;
+	if (r <= 0)
+		return r < 0 ? r : too_fast(err);
+	return umbra_fault_fail("dm.shrunk", err);
 }
 
 static int zero_beginning(struct umbra_protected *p, const struct umbra_pool *pool,

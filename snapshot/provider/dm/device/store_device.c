@@ -144,17 +144,17 @@ int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_
 
 /* Puts the loaded table in force. 1: what was under way did not come out in time, and the device is
  * as it was. Kernels before 6.8 say EINVAL for that, and drop the loaded table. */
-static int resume_cow(const char *name, struct umbra_error *err)
+static int resume_cow(const char *name, int limit_ms, struct umbra_error *err)
 {
 	int64_t begun = umbra_now_us();
 	struct umbra_limit limit;
-	int r = umbra_limit_start(&limit, UMBRA_STORE_DRAIN_MS);
+	int r = umbra_limit_start(&limit, limit_ms);
 
 	if (r < 0)
 		return umbra_fail_errno(err, r, "cannot set a time limit");
 	r = umbra_dm_resume(umbra_dm_named(name), err);
 	umbra_limit_stop(&limit);
-	if (r == 0 || umbra_now_us() - begun < (int64_t)UMBRA_STORE_DRAIN_MS * 1000)
+	if (r == 0 || umbra_now_us() - begun < (int64_t)limit_ms * 1000)
 		return r;
 	r = umbra_dm_unload(umbra_dm_named(name), err);
 	return r < 0 ? r : 1;
@@ -172,7 +172,8 @@ static int load_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
 
 /* cow<S> gets its segments and this wall. 1: writers are stuck in it. */
 static int put_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
-		   const struct umbra_pool_store *store, dev_t wall, struct umbra_error *err)
+		   const struct umbra_pool_store *store, dev_t wall, int limit_ms,
+		   struct umbra_error *err)
 {
 	struct umbra_device_name cow;
 	int r;
@@ -182,25 +183,34 @@ static int put_cow(const struct umbra_kernel *k, const struct umbra_pool *pool,
 	if (r == 0)
 		r = umbra_fault_fail("dm.cow-loaded", err);
 	if (r == 0)
-		r = resume_cow(cow.name, err);
+		r = resume_cow(cow.name, limit_ms, err);
 	return r != 0 ? r : umbra_wall_keep(k, store->number, wall, err);
+}
+
+/* The wall that nobody gets through; *next is one in its place where it is too short by now, else
+ * 0. */
+static int find_wall(const struct umbra_kernel *k, const struct umbra_pool *pool, uint64_t store,
+		     struct umbra_dm_info *wall, dev_t *next, struct umbra_error *err)
+{
+	int r = umbra_wall_find(k, store, wall, err);
+
+	*next = 0;
+	if (r == 0)
+		r = umbra_wall_too_short(pool, wall, err);
+	if (r == 1)
+		r = umbra_wall_make(k, pool, store, false, next, err);
+	return r == 0 && *next ? umbra_fault_fail("dm.wall-longer", err) : r;
 }
 
 int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_pool *pool,
 			     const struct umbra_pool_store *store, struct umbra_error *err)
 {
 	struct umbra_dm_info wall;
-	dev_t next = 0;
-	int r = umbra_wall_find(k, store->number, &wall, err);
+	dev_t next;
+	int r = find_wall(k, pool, store->number, &wall, &next, err);
 
 	if (r == 0)
-		r = umbra_wall_too_short(pool, &wall, err);
-	if (r == 1)
-		r = umbra_wall_make(k, pool, store->number, false, &next, err);
-	if (r == 0 && next)
-		r = umbra_fault_fail("dm.wall-longer", err);
-	if (r == 0)
-		r = put_cow(k, pool, store, next ? next : wall.dev, err);
+		r = put_cow(k, pool, store, next ? next : wall.dev, UMBRA_STORE_DRAIN_MS, err);
 	if (r != 1)
 		return r;
 	r = next ? 0 : umbra_wall_make(k, pool, store->number, false, &next, err);
@@ -209,8 +219,31 @@ int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_po
 	if (r == 0)
 		r = umbra_wall_open(k, pool, store, &wall, next, err);
 	if (r == 0)
-		r = put_cow(k, pool, store, next, err);
+		r = put_cow(k, pool, store, next, UMBRA_STORE_DRAIN_MS, err);
 	return r < 0 ? r : 0; /* stuck at the next wall already: for the next grant */
+}
+
+int umbra_store_device_cut(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			   const struct umbra_pool_store *store, uint32_t keep,
+			   struct umbra_error *err)
+{
+	struct umbra_pool_store first = *store;
+	enum umbra_store_state state;
+	struct umbra_dm_info wall;
+	uint64_t used = 0;
+	dev_t next;
+	int r = find_wall(k, pool, store->number, &wall, &next, err);
+
+	first.segments.n = keep;
+	if (r == 0)
+		r = put_cow(k, pool, &first, next ? next : wall.dev, UMBRA_STORE_CUT_MS, err);
+	if (r == 0) {
+		r = umbra_store_device_state(k, store->number, &state, &used, err);
+		if (r == 0 && state == UMBRA_STORE_LIVE &&
+		    used <= (uint64_t)keep * pool->geometry.segment_chunks)
+			return 1;
+	}
+	return r < 0 ? r : umbra_store_device_grant(k, pool, store, err);
 }
 
 int umbra_store_device_remove(const struct umbra_kernel *k, uint64_t store, struct umbra_error *err)

@@ -15,8 +15,11 @@
 
 #include "snapshot/provider/dm/device/kernel.h"
 
-/* How long grant() waits for writes to come out of the device before it takes them for stuck. */
+/* How long grant() and cut() wait for writes to come out of the device. grant() takes them for
+ * stuck then; where a disk is slow cut() had better wait, but not so long that writers who are
+ * stuck indeed are given up (look_after.c). */
 #define UMBRA_STORE_DRAIN_MS 200
+#define UMBRA_STORE_CUT_MS   600
 
 /*
  * Makes the devices of a store; snap<S> is loaded and not resumed. The first two chunks of the
@@ -46,12 +49,21 @@ int umbra_store_device_number(const struct umbra_kernel *k, uint64_t store, dev_
 			      struct umbra_error *err);
 
 /*
- * The segments that the store has in the pool by now become the device's, more or fewer than before
+ * The segments that the store has in the pool by now become the device's, no fewer than before
  * (pool.h says what has to be durable), and it gets as long as the pool is by now. Writers that
  * wait at the wall go on, if they fit now.
  */
 int umbra_store_device_grant(const struct umbra_kernel *k, const struct umbra_pool *pool,
 			     const struct umbra_pool_store *store, struct umbra_error *err);
+
+/*
+ * The device ends after the first `keep` of the segments that the store has: BEFORE the pool says
+ * so. 1: it does, and nothing beyond was given away. 0: writers got there, or did not come out of
+ * it in time: it is what it was.
+ */
+int umbra_store_device_cut(const struct umbra_kernel *k, const struct umbra_pool *pool,
+			   const struct umbra_pool_store *store, uint32_t keep,
+			   struct umbra_error *err);
 
 /* Removes the devices, as far as they are there. Writers that wait at the wall are let go first, as
  * by umbra_wall_give_up(). */

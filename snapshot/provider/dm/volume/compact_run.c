@@ -14,26 +14,6 @@
 
 /* --- room --- */
 
-/* The device ends there; 1: in time, before the kernel has got beyond. */
-static int cut_device(struct umbra_protected *p, uint32_t keep, struct umbra_error *err)
-{
-	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
-	struct umbra_pool_store first = *live;
-	enum umbra_store_state state;
-	uint64_t used;
-	int r;
-
-	first.segments.n = keep;
-	r = umbra_store_device_grant(&p->kernel, p->pool, &first, err);
-	if (r == 0)
-		r = umbra_store_device_state(&p->kernel, live->number, &state, &used, err);
-	if (r < 0)
-		return r;
-	if (used <= (uint64_t)keep * p->pool->geometry.segment_chunks)
-		return 1;
-	return umbra_store_device_grant(&p->kernel, p->pool, live, err);
-}
-
 int umbra_live_give_back(struct umbra_protected *p, uint32_t n, struct umbra_error *err)
 {
 	const struct umbra_pool_store *live = umbra_pool_live(p->pool);
@@ -50,7 +30,7 @@ int umbra_live_give_back(struct umbra_protected *p, uint32_t n, struct umbra_err
 	if (r < 0 || state != UMBRA_STORE_LIVE ||
 	    used + MARGIN_CHUNKS > (uint64_t)keep * p->pool->geometry.segment_chunks)
 		return r < 0 ? r : 0;
-	r = cut_device(p, keep, err);
+	r = umbra_store_device_cut(&p->kernel, p->pool, live, keep, err);
 	if (r <= 0)
 		return r;
 	r = umbra_fault_fail("dm.given-back", err);
