@@ -88,6 +88,14 @@ static void await_write(pid_t pid)
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 10);
 }
 
+static enum umbra_store_state state_of(uint64_t store)
+{
+	enum umbra_store_state state;
+
+	ok(umbra_store_device_state(&rig.p.kernel, store, &state, NULL, &err));
+	return state;
+}
+
 /* --- slow --- */
 
 /* Of how many segments the live store's device gives away chunks. */
@@ -135,4 +143,73 @@ Test(area_disk, what_a_slow_one_keeps_is_not_given_to_others)
 	cr_assert_eq(mapped(), rig_live(&rig)->segments.n);
 	cr_assert(rig_exact(&rig, 0));
 	cr_assert(dm_lab_flows(NULL));
+}
+
+/* --- fails for a moment --- */
+
+static uint32_t index_of(size_t copy)
+{
+	return umbra_pool_find(rig.p.pool, &rig.copies[copy].id);
+}
+
+/* The kernel could not even write that it has given the store up. */
+Test(area_disk, what_failed_before_the_next_copy_is_lost)
+{
+	const struct umbra_device_name area = device("area", 0);
+	uint64_t older;
+	dev_t snap;
+
+	rig_create(&rig);
+	older = rig_live(&rig)->number;
+	snap = rig_prepare(&rig);
+	replace(&area, "error", "");
+	rig_write(&rig, 1);
+	cr_assert_eq(state_of(older), UMBRA_STORE_INVALID);
+	put(&area, &usual);
+	rig_instant(&rig, snap);
+	rig_write(&rig, 10);
+	rig_finish(&rig);
+	cr_assert_eq(rig.p.pool->copies[index_of(0)].state, UMBRA_POOL_LOST);
+	cr_assert_eq(rig.p.pool->copies[index_of(1)].state, UMBRA_POOL_KEPT);
+	cr_assert(rig_exact(&rig, 1));
+	cr_assert(dm_lab_flows(NULL));
+}
+
+/* The store before it collects for all others. */
+Test(area_disk, what_fails_of_a_copy_that_is_being_made_is_that_copy_alone)
+{
+	struct umbra_device_name cow;
+	uint64_t newer;
+	dev_t snap;
+
+	rig_create(&rig);
+	rig_write(&rig, 50);
+	snap = rig_prepare(&rig);
+	newer = rig_live(&rig)->number;
+	rig_instant(&rig, snap);
+	cow = device("cow", newer);
+	replace(&cow, "error", "");
+	rig_write(&rig, 50);
+	cr_assert_eq(state_of(newer), UMBRA_STORE_INVALID);
+	ok(umbra_protected_settle(&rig.p, &err));
+	cr_assert_eq(index_of(1), rig.p.pool->n_copies);
+	cr_assert_eq(rig.p.pool->copies[index_of(0)].state, UMBRA_POOL_KEPT);
+	rig_write(&rig, 50);
+	cr_assert(rig_exact(&rig, 0));
+	cr_assert(dm_lab_flows(NULL));
+}
+
+/* --- says what nobody wrote --- */
+
+/* Everything that is read a chunk at a time has room for chunks of ours. */
+Test(area_disk, a_pool_with_chunks_of_another_size_is_damaged)
+{
+	_cleanup_pool_ struct umbra_pool *strange = NULL;
+	struct umbra_pool_geometry g;
+
+	ok(umbra_pool_geometry(umbra_area_sectors(rig.p.area), 2 * UMBRA_DM_CHUNK_SECTORS, &g,
+			       &err));
+	ok(umbra_pool_new(&g, &rig.p.kernel.area, "lab-x", &strange, &err));
+	ok(umbra_protected_write(&rig.p, &strange, &err));
+	cr_assert_eq(umbra_protected_load(&rig.p, &err), -EBADMSG);
 }

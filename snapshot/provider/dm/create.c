@@ -301,17 +301,27 @@ static int keep_copy(struct umbra_protected *p, struct work *w, struct umbra_mem
 	return r < 0 ? r : umbra_protected_write(p, &next, err);
 }
 
-/* What it collects may have found no room meanwhile. */
-static int check_kept(const struct umbra_protected *p, const struct work *w,
+/* It is lost already, or will be when somebody looks: but then, as long as it is not kept, it alone
+ * (settle.c). */
+static int check_good(const struct umbra_protected *p, const struct work *w,
 		      struct umbra_error *err)
 {
 	const struct umbra_pool_copy *copy = &p->pool->copies[umbra_pool_find(p->pool, &w->id)];
+	enum umbra_store_state state;
 	struct umbra_dm_condition is;
+	int r;
 
-	if (copy->state == UMBRA_POOL_KEPT)
-		return 0;
-	umbra_dm_condition_of_copy(p, copy, &is);
-	return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "it was lost while it was made: %s", is.why);
+	if (copy->state == UMBRA_POOL_LOST) {
+		umbra_dm_condition_of_copy(p, copy, &is);
+		return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "it was lost while it was made: %s",
+				  is.why);
+	}
+	r = umbra_store_device_state(&p->kernel, umbra_pool_live(p->pool)->number, &state, NULL,
+				     err);
+	if (r < 0 || state != UMBRA_STORE_INVALID)
+		return r;
+	return umbra_fail(err, UMBRA_E_DAMAGED, EIO,
+			  "it was lost while it was made: its diff area was full, or failed");
 }
 
 int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
@@ -323,13 +333,15 @@ int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 	if (r == 0 && umbra_pool_find(p->pool, &w->id) == p->pool->n_copies)
 		r = outrun(m, err);
 	if (r == 0)
+		r = check_good(p, w, err);
+	if (r == 0)
 		r = keep_copy(p, w, m, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.kept", err);
 	if (r == 0)
 		r = umbra_protected_settle(p, err);
 	if (r == 0)
-		r = check_kept(p, w, err);
+		r = check_good(p, w, err);
 	if (r == 0)
 		r = umbra_space_grant_all(p, err);
 	if (r < 0)

@@ -173,6 +173,12 @@ void umbra_dm_header(uint32_t chunk_sectors, void *chunk)
 	umbra_put_le32(p + 12, chunk_sectors);
 }
 
+void umbra_dm_header_invalid(uint32_t chunk_sectors, void *chunk)
+{
+	umbra_dm_header(chunk_sectors, chunk);
+	umbra_put_le32((char *)chunk + 4, 0);
+}
+
 void umbra_dm_put_exception(void *area, uint64_t i, uint64_t old, uint64_t new)
 {
 	char *p = area;

@@ -95,5 +95,8 @@ static inline uint64_t umbra_dm_store_chunks(uint64_t epa, uint64_t n)
 /* What the header is. chunk: chunk_sectors long. */
 void umbra_dm_header(uint32_t chunk_sectors, void *chunk);
 
+/* The same of a store that was given up. */
+void umbra_dm_header_invalid(uint32_t chunk_sectors, void *chunk);
+
 /* Exception i of an area, from 0; a new area is all zeros. */
 void umbra_dm_put_exception(void *area, uint64_t i, uint64_t old, uint64_t new);

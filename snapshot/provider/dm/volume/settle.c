@@ -86,6 +86,28 @@ static int give_way(struct umbra_protected *p, uint64_t number, struct umbra_err
 	return r < 0 ? r : umbra_space_grant_all(p, err);
 }
 
+/*
+ * What the kernel has given up it says in the store, if it can: an area that failed for a moment
+ * may not have taken that either. Nobody knows it any more when the device is gone.
+ */
+static int say_given_up(struct umbra_protected *p, const struct umbra_pool_store *s,
+			struct umbra_error *err)
+{
+	const uint32_t sectors = p->pool->geometry.chunk_sectors;
+	const size_t bytes = (size_t)sectors * UMBRA_DM_SECTOR;
+	_cleanup_free_ char *chunk = malloc(bytes);
+	enum umbra_store_state state;
+	uint64_t at = 0;
+	int r = chunk ? state_of(p, s, &state, err) : umbra_oom(err);
+
+	if (r < 0 || state != UMBRA_STORE_INVALID)
+		return r;
+	umbra_dm_header_invalid(sectors, chunk);
+	umbra_pool_chunk_at(p->pool, s, 0, &at); /* every store has a segment */
+	r = umbra_area_write(p->area, at * bytes, chunk, bytes, err);
+	return r < 0 ? r : umbra_area_flush(p->area, err);
+}
+
 /* A store that another one has followed: out of the kernel, and its used part is known for good. */
 static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *err)
 {
@@ -95,6 +117,8 @@ static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *
 	char why[UMBRA_ERROR_MAX] = "";
 	int r = give_way(p, number, err);
 
+	if (r == 0)
+		r = say_given_up(p, &p->pool->stores[umbra_pool_find_store(p->pool, number)], err);
 	if (r == 0)
 		r = umbra_store_device_remove(&p->kernel, number, err);
 	if (r == 0)
@@ -191,10 +215,10 @@ static int leave(struct umbra_protected *p, struct umbra_error *err)
 }
 
 /*
- * A PREPARED store that is not live: 1 when it certainly never was, as the one before it still is,
- * or it would be the first. After a restart of the machine that is not known.
+ * A PREPARED store that is not live: 1 when nobody misses it, as the one before it still collects,
+ * or there is none. After a restart of the machine that is not known.
  */
-static int never_resumed(const struct umbra_protected *p, struct umbra_error *err)
+static int not_missed(const struct umbra_protected *p, struct umbra_error *err)
 {
 	enum umbra_store_state state;
 	int r;
@@ -244,17 +268,17 @@ static int judge(struct umbra_protected *p, struct umbra_error *err)
 	r = state_of(p, umbra_pool_live(p->pool), &state, err);
 	if (r < 0)
 		return r;
+	if (state == UMBRA_STORE_LIVE)
+		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
+	r = not_missed(p, err);
+	if (r != 0)
+		return r < 0 ? r : undo_creation(p, false, err);
 	if (state == UMBRA_STORE_INVALID)
 		return umbra_protected_lose(
 			p,
 			"diff area full or failed: what is replaced on the volume could "
 			"not be kept there",
 			err);
-	if (state == UMBRA_STORE_LIVE)
-		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
-	r = never_resumed(p, err);
-	if (r != 0)
-		return r < 0 ? r : undo_creation(p, false, err);
 	return judge_without(p, err);
 }
 
