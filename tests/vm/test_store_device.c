@@ -258,6 +258,24 @@ Test(store_device, given_up_the_origin_goes_on)
 	cr_assert(dm_lab_flows(NULL));
 }
 
+/* Nobody can come to the wall of a store that has all of the pool, so nothing leads to it. */
+Test(store_device, closed_again_where_nothing_leads_to_it)
+{
+	uint64_t store;
+
+	rig_create(&rig);
+	store = rig_live(&rig)->number;
+	cr_assert_eq(rig_live(&rig)->segments.n, rig.p.pool->geometry.segments);
+	ok(umbra_wall_give_up(&rig.p.kernel, store, &err));
+	ok(umbra_wall_close(&rig.p.kernel, store, &err));
+	rig_write(&rig, 50);
+	ok(umbra_wall_give_up(&rig.p.kernel, store, &err));
+	rig_create(&rig);
+	cr_assert(rig_exact(&rig, 0));
+	cr_assert(rig_exact(&rig, 1));
+	cr_assert(dm_lab_flows(NULL));
+}
+
 /* The kernel takes no snapshot away that writers wait in; whoever asked would wait with them. */
 Test(store_device, removed_while_writers_wait)
 {

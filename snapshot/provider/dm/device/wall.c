@@ -175,16 +175,6 @@ static int find(const struct umbra_dm_info walls[WALLS], dev_t dev)
 	return i;
 }
 
-/* Of a store that has all of the pool none is in use: any will do. */
-static int find_suspended(const struct umbra_dm_info walls[WALLS])
-{
-	int i;
-
-	for (i = 0; i < WALLS && !walls[i].suspended; i++)
-		;
-	return i;
-}
-
 /* Given up: who comes to it gets errors. */
 static bool is_given_up(const struct umbra_dm_info *wall)
 {
@@ -198,6 +188,16 @@ static bool is_given_up(const struct umbra_dm_info *wall)
 static bool is_end(const struct umbra_dm_info *wall)
 {
 	return wall->suspended || is_given_up(wall);
+}
+
+/* Of a store that has all of the pool none is in use: any will do. */
+static int find_end(const struct umbra_dm_info walls[WALLS])
+{
+	int i;
+
+	for (i = 0; i < WALLS && !(walls[i].dev && is_end(&walls[i])); i++)
+		;
+	return i;
 }
 
 /* cow<S> ends at it, or at one that leads to it since it was opened. */
@@ -226,7 +226,7 @@ int umbra_wall_find(const struct umbra_kernel *k, uint64_t store, struct umbra_d
 	if (r < 0)
 		return r;
 	if (i == WALLS)
-		i = find_suspended(walls);
+		i = find_end(walls);
 	if (i == WALLS || !is_end(&walls[i]))
 		return umbra_fail(err, UMBRA_E_INTERNAL, ENXIO, "there is no wall behind '%s'",
 				  cow.name);
