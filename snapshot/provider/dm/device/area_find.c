@@ -169,23 +169,41 @@ int umbra_area_open_dir(const struct umbra_area *a)
 }
 
 /* Where the volume is mounted the file can be looked at; else its blocks are what was recorded. */
-static int find_inside(struct umbra_area *a, bool at_it, struct umbra_error *err)
+static int look_inside(struct umbra_area *a, bool at_it, struct umbra_error *err)
 {
 	_cleanup_close_ int dir = umbra_area_open_dir(a), top = -1;
-	int r;
+	_cleanup_free_ char *mount = NULL, *path = NULL;
+	struct umbra_area_look before;
+	bool looked;
+	int r = 0;
 
 	if (dir == -ENOENT)
-		top = umbra_area_open_mounted(a->origin, NULL);
+		top = umbra_area_open_mounted(a->origin, &mount);
 	if (dir == -ENOMEM || top == -ENOMEM)
 		return umbra_oom(err);
 	if (dir < 0 && top < 0)
 		return 0;
-	if (at_it)
-		r = 0;
-	else
+	if (dir >= 0)
+		path = strdup(a->place);
+	else if (mount)
+		path = umbra_asprintf("%s/" UMBRA_AREA_DIR "/" UMBRA_AREA_NAME, mount);
+	looked = path && umbra_area_look_at(path, &before);
+	if (!at_it)
 		r = dir < 0 ? umbra_area_is_in(a, top, err) : compare_file(a, dir, err);
 	a->compared = r == 0;
+	if (r == 0 && looked && !at_it)
+		umbra_area_seen(a, path, &before);
 	return r == -EIO ? 0 : r; /* as if it were not mounted */
+}
+
+static int find_inside(struct umbra_area *a, bool at_it, struct umbra_error *err)
+{
+	enum umbra_area_glance glance = at_it ? UMBRA_AREA_UNKNOWN : umbra_area_glance(a);
+
+	if (glance == UMBRA_AREA_UNKNOWN)
+		return look_inside(a, at_it, err);
+	a->compared = glance == UMBRA_AREA_KNOWN;
+	return 0;
 }
 
 int umbra_area_find(struct umbra_area *a, bool at_it, struct umbra_error *err)

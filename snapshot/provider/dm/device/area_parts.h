@@ -56,5 +56,26 @@ int umbra_area_record_kind(const json_t *record);
 /* Before something is written: -EBUSY where that would have to wait for a thaw. */
 int umbra_area_refuse_frozen_now(struct umbra_area *a, struct umbra_error *err);
 
+/* A file as it is found by its name (area_watch.c). */
+struct umbra_area_look {
+	int wd; /* of the watch */
+	dev_t dev;
+	uint64_t ino, bytes;
+	int64_t changed_s;
+	uint32_t changed_ns;
+};
+/* False: it cannot be told, or is not immutable. */
+bool umbra_area_look_at(const char *path, struct umbra_area_look *out);
+
+enum umbra_area_glance {
+	UMBRA_AREA_UNKNOWN,  /* its file has to be compared */
+	UMBRA_AREA_KNOWN,    /* that was done, and nothing has changed since */
+	UMBRA_AREA_TOO_SOON, /* not now */
+};
+enum umbra_area_glance umbra_area_glance(const struct umbra_area *a);
+/* It was compared, and was like this before. */
+void umbra_area_seen(const struct umbra_area *a, const char *path,
+		     const struct umbra_area_look *as);
+
 /* The same file once more. */
 int umbra_area_open_again(int fd, int flags);

@@ -3,34 +3,18 @@
 
 #include <string.h>
 #include <sys/inotify.h>
-#include <unistd.h>
 
+#include "snapshot/provider/dm/device/area_watch.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 
-static int alarm_fd = -1;
-
-int umbra_harm_alarm(void)
-{
-	if (alarm_fd < 0)
-		alarm_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	return alarm_fd;
-}
-
-void umbra_harm_quiet(void)
-{
-	char events[4096];
-
-	while (alarm_fd >= 0 && read(alarm_fd, events, sizeof(events)) > 0)
-		;
-}
-
-/* The device by all its names: without udev each is a file of its own. What is watched already
+/* To the volume's device, past its filesystem; the area's file is watched by who looks at it. The
+ * device by all its names: without udev each is a file of its own. What is watched already
  * stays so, and no watch keeps a filesystem mounted. */
 static void listen_to(const struct umbra_protected *p)
 {
 	char path[UMBRA_DM_PATH_MAX], name[UMBRA_DM_NAME_MAX + 16];
 	struct umbra_dm_info info;
-	int fd = umbra_harm_alarm();
+	int fd = umbra_area_alarm();
 
 	if (fd < 0)
 		return; /* we look often enough for most */
@@ -40,9 +24,6 @@ static void listen_to(const struct umbra_protected *p)
 		snprintf(name, sizeof(name), "/dev/mapper/%s", info.name);
 		inotify_add_watch(fd, name, IN_MODIFY);
 	}
-	if (umbra_area_certain(p->area))
-		inotify_add_watch(fd, umbra_area_place(p->area),
-				  IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW);
 }
 
 void umbra_harm_forget(struct umbra_harm *h)

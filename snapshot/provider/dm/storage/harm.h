@@ -27,9 +27,3 @@ enum umbra_harm_state {
 
 /* Takes no lock, and does not wait for a volume that is held. */
 enum umbra_harm_state umbra_harm_look(const struct umbra_harm *h);
-
-/* Readable when somebody writes to the device of a volume that was remembered, past its
- * filesystem, or touches the file of its area. -1: there is no such descriptor. */
-int umbra_harm_alarm(void);
-/* Nobody has, as far as is known. */
-void umbra_harm_quiet(void);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "snapshot/provider/dm/device/area_watch.h"
 #include "snapshot/provider/dm/device/wall.h"
 #include "snapshot/provider/dm/storage/known.h"
 #include "snapshot/provider/dm/storage/room.h"
@@ -186,7 +187,9 @@ int umbra_dm_look_after(const struct umbra_storage_watch *watch, int *again_ms,
 	struct umbra_look look = {.watch = watch, .again_ms = -1};
 	int r = 0, waiting;
 
-	umbra_harm_quiet();
+	umbra_area_alarm_read();
+	if (watch->mounts)
+		umbra_area_mounts_changed();
 	if (!all_well(&look))
 		r = umbra_dm_state_each(watch->state_fd, look_one, &look, err);
 	if (r == -ENOMEM)

@@ -7,9 +7,9 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "snapshot/provider/dm/device/area_watch.h"
 #include "snapshot/provider/dm/device/place.h"
 #include "snapshot/provider/dm/parts.h"
-#include "snapshot/provider/dm/storage/harm.h"
 #include "snapshot/provider/dm/storage/look_after.h"
 #include "snapshot/provider/dm/storage/resize.h"
 #include "snapshot/provider/dm/volume/activate.h"
@@ -401,7 +401,7 @@ const struct umbra_storage_ops umbra_dm_storage = {
 	.remove = remove_area,
 	.give_up = give_up,
 	.look_after = umbra_dm_look_after,
-	.alarm = umbra_harm_alarm,
+	.alarm = umbra_area_alarm,
 	.depends_on = umbra_dm_depends_on,
 	.let_go = umbra_walls_let_go,
 	.leave = umbra_walls_leave,
