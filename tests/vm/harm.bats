@@ -211,6 +211,21 @@ made_anew() {
 	umbra list --json | jq -e '.sets[0].volumes[0].lost | contains("another filesystem")'
 }
 
+@test "an ext4 is made over a volume that is reverted only in part: that is seen before it is mounted" {
+	two_inside ext4
+	head -c 40M /dev/urandom >"$T/vol/which"
+	umount "$T/vol"
+	UMBRA_TEST_FAULT=dm.revert-piece:kill run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+	umbra storage --json | jq -e '.areas[0].state == "reverting"'
+	sleep 1
+	layer_is in
+	mkfs.ext4 -q -F /dev/mapper/vol
+	eventually layer_is out
+	mount /dev/mapper/vol "$T/vol"
+	new_files
+	eventually is_lost
+}
+
 @test "the diff area's directory is removed by force: new files are right, and the copies are lost" {
 	two_inside ext4
 	chattr -R -i "$T/vol/.umbra"

@@ -5,6 +5,7 @@
 #include <sys/inotify.h>
 
 #include "snapshot/provider/dm/device/area_watch.h"
+#include "snapshot/provider/dm/volume/proof.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 
 /* To the volume's device, past its filesystem; the area's file is watched by who looks at it. The
@@ -63,5 +64,6 @@ enum umbra_harm_state umbra_harm_look(const struct umbra_harm *h)
 	/* A filesystem that has the file has it, whatever it is called by now. */
 	if (umbra_area_certain(area) || !umbra_stamp_replaced(h->origin, h->real, h->stamp))
 		return UMBRA_HARM_NONE;
-	return UMBRA_HARM_CERTAIN;
+	/* A revert that is done takes its mark away. */
+	return umbra_proof_is_reverting(h->stamp) ? UMBRA_HARM_SUSPECTED : UMBRA_HARM_CERTAIN;
 }

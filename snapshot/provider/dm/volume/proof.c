@@ -155,9 +155,14 @@ static bool holds_xfs(const char *then, const char *now)
 	       (strlen(now) == strlen(then) - strlen(" used") && begins(then, now));
 }
 
+bool umbra_proof_is_reverting(const char *stamp)
+{
+	return strcmp(stamp, REVERTING) == 0;
+}
+
 bool umbra_proof_holds(const char *then, const char *now, bool used)
 {
-	if (strcmp(now, REVERTING) == 0)
+	if (umbra_proof_is_reverting(now))
 		return !used;
 	if (begins(then, "ext ") && begins(now, "ext "))
 		return holds_ext(then, now, used);
@@ -171,6 +176,8 @@ bool umbra_proof_same(const char *then, const uint8_t head[UMBRA_PROOF_HEAD])
 	bool ext = is_ext(head), xfs = umbra_xfs_is(head);
 	char uuid[UUID_TEXT + 1];
 
+	if (umbra_proof_is_reverting(then))
+		return is_reverting(head);
 	if ((!begins(then, "ext ") && !begins(then, "xfs ")) || is_reverting(head))
 		return true;
 	if (ext == xfs || !begins(then, ext ? "ext " : "xfs "))

@@ -56,6 +56,10 @@ int umbra_proof_stamp(umbra_proof_read_fn read, void *arg, uint64_t bytes, bool 
  */
 bool umbra_proof_holds(const char *then, const char *now, bool used);
 
+/* Is it the stamp of a volume that is reverted only in part? */
+bool umbra_proof_is_reverting(const char *stamp);
+
 /* Is the volume that begins so the same filesystem still, mounted or not, written or not? True,
- * too, where the stamp does not tell, and while it is reverted. */
+ * too, where the stamp does not tell, and while it is reverted: of one that was reverted in part as
+ * long as it has the mark of that. */
 bool umbra_proof_same(const char *then, const uint8_t head[UMBRA_PROOF_HEAD]);

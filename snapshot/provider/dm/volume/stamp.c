@@ -143,7 +143,9 @@ bool umbra_stamp_replaced(dev_t origin, dev_t real, const char *stamp)
 
 	if (posix_memalign(&head, BLOCK, BLOCK) != 0)
 		return false;
-	return (head_cached(origin, head) && !umbra_proof_same(stamp, head)) ||
+	/* What is reverted is written past the cache, which may have anything. */
+	return (!umbra_proof_is_reverting(stamp) && head_cached(origin, head) &&
+		!umbra_proof_same(stamp, head)) ||
 	       (head_on_disk(real, head) && !umbra_proof_same(stamp, head));
 }
 
