@@ -236,8 +236,10 @@ static int run(const char *choice, bool stay, struct umbra_error *err)
 {
 	_cleanup_free_ char *state_dir = NULL;
 	struct daemon d = {.lock_fd = -1, .signals = -1, .stay = stay, .least_ms = least_ms()};
-	int r = umbra_state_dir(choice, &state_dir, err);
+	int r;
 
+	umbra_release_leftovers(); /* the state may lie on what is held */
+	r = umbra_state_dir(choice, &state_dir, err);
 	if (r == 0)
 		r = umbra_engine_open(state_dir, UMBRA_CATALOG_NONE, &d.engine, err);
 	if (r == 0)

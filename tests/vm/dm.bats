@@ -295,3 +295,18 @@ like_others() {
 	copy_one
 	compare
 }
+
+@test "who held a volume is killed with all who watched: an umbrad whose state lies there releases it" {
+	volume vol /dev/ubdb ext4
+	UMBRA_STATE=$T/vol/state
+	create "$T/vol"
+	stopped_creation create.held
+	# shellcheck disable=SC2046 # words
+	kill -9 "$REQUESTER" $(pgrep -x 'umbra-guard|umbra-second|umbrad|umbra-standby') "$MAKER"
+	wait "$REQUESTER" || true
+	run ! nothing_suspended
+	"$UMBRA_BUILD/src/daemon/umbrad" --state "$UMBRA_STATE" --syslog 3>&- &
+	wait_for 2 nothing_suspended
+	create "$T/vol"
+	umbra check
+}
