@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 /* In the environment, of umbrad too: copies have to be looked after. */
 #define FAKE_STORAGE "FAKE_STORAGE"
 
@@ -33,5 +35,6 @@ extern struct fake_plan {
 	/* hold() suspends a device each, the first for the volume whose path ends in "a". 0: none.
 	 */
 	unsigned int major, minors[2];
+	bool leaves_child; /* hold() forks one that keeps open what the coordinator has */
 	const char *upper; /* volumes whose path ends so lie on all others; NULL: none does */
 } fake_plan;

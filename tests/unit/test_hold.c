@@ -19,6 +19,7 @@
 #include "children.h"
 #include "common/util.h"
 #include "coordinator/client.h"
+#include "fake_dm.h"
 #include "fake_provider.h"
 #include "hold_lab.h"
 #include "place.h"
@@ -212,6 +213,20 @@ static char *holds(void)
 	return out;
 }
 
+/* So many of them, by now? */
+static bool was_held(unsigned int n)
+{
+	_cleanup_close_ int dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *calls = NULL;
+	const char *at;
+
+	if (umbra_read_file(dir, "calls", 10000, &calls, NULL) < 0)
+		return false;
+	for (at = calls; n > 0 && (at = strstr(at, "hold ")); at++)
+		n--;
+	return n == 0;
+}
+
 /* Held after what it lies on it could not write out any more. */
 Test(hold, what_lies_on_another_is_held_first)
 {
@@ -292,6 +307,46 @@ Test(hold, guards_killed_or_stopped_at_each_point)
 		}
 	}
 }
+
+/* Which has the coordinator's end of the guards' sockets: no end of it is seen there. */
+Test(hold, who_died_and_left_a_child_is_dead)
+{
+	pid_t pid;
+	int ms;
+
+	setenv("UMBRA_TEST_HOLD_MS", "8000", 1);
+	fake_plan.leaves_child = true;
+	pid = start_create("create.held:kill:2");
+	for (ms = 0; ms < 5000 && !was_held(2); ms += 10)
+		usleep(10000);
+	cr_assert(was_held(2));
+	wait_until_free("that", 3000);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+#ifndef HOLD_LAB_REAL
+static void released_in_order(const char *upper, size_t first, size_t then)
+{
+	const struct fake_dm_device *d = fake_dm()->devices;
+	pid_t pid;
+
+	fake_plan.upper = upper;
+	pid = start_create("create.held:kill:2");
+	waitpid(pid, NULL, 0);
+	wait_until_free(upper, LIMIT_MS);
+	cr_assert_lt(d[lab_minors[first]].order, d[lab_minors[then]].order, "%s", upper);
+	while (children_end(is_guard) > 0)
+		;
+}
+
+/* What lies on another volume is released after it. */
+Test(hold, guards_release_in_the_order_of_the_list)
+{
+	released_in_order("b", 0, 1);
+	released_in_order("a", 1, 0);
+}
+#endif
 
 /* At work itself: the other goes on. */
 Test(hold, a_guard_killed_or_stopped_while_it_releases)
