@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "snapshot/provider/dm/device/store_device.h"
+#include "snapshot/provider/dm/device/wall.h"
 #include "volume_rig.h"
 
 #define LIMIT_MS 20000
@@ -303,14 +305,36 @@ Test(kills, making_a_diff_area)
 
 #define AREA_MIB 32
 
-/* What an area of AREA_MIB has for chunks, about. */
+static struct umbra_kernel kernel;
+static uint64_t store; /* the one that writers come to the end of */
+
+/* What an area of AREA_MIB has for sectors, about. */
 static uint32_t capacity(void)
 {
-	_cleanup_protected_ struct umbra_protected *p = NULL;
+	_cleanup_protected_ struct umbra_protected *p = volume_protected(&v);
 
-	cr_assert_eq(umbra_protected_open_dev(v.state_fd, v.volume.dev, 1000, &p, &err), 0);
 	return p->pool->geometry.segments * p->pool->geometry.segment_chunks *
 	       p->pool->geometry.chunk_sectors;
+}
+
+static void find_store(void)
+{
+	_cleanup_protected_ struct umbra_protected *p = volume_protected(&v);
+
+	kernel = p->kernel;
+	store = umbra_protected_base(p)->number;
+}
+
+/* Without opening the volume, which could change something. */
+static bool somebody_waits(void)
+{
+	enum umbra_store_state state;
+	uint64_t used, granted;
+
+	cr_assert_eq(umbra_store_device_state(&kernel, store, &state, &used, &err), 0, "%s",
+		     err.text);
+	cr_assert_eq(umbra_wall_chunks(&kernel, store, &granted, &err), 0, "%s", err.text);
+	return used > granted;
 }
 
 /* Half of the space is the oldest copy's; the newest has the other half. */
@@ -332,13 +356,18 @@ static uint32_t two_halves(void)
 static pid_t start_writer(uint32_t n)
 {
 	pid_t pid;
+	int ms;
 
+	find_store();
 	volume_rewrite_model(&v, n);
 	pid = lab_fork();
 	if (pid == 0)
 		_exit(volume_rewrite(&v, n) ? 0 : 1);
-	usleep(300000);
-	cr_assert_eq(waitpid(pid, NULL, WNOHANG), 0, "it does not wait");
+	for (ms = 0; !somebody_waits(); ms += 10) {
+		cr_assert_eq(waitpid(pid, NULL, WNOHANG), 0, "it does not wait");
+		cr_assert_lt(ms, LIMIT_MS, "it does not come to the end of the space");
+		usleep(10000);
+	}
 	return pid;
 }
 
@@ -358,13 +387,13 @@ static void look_after(void)
 /* By who looks after it next. */
 static void space_is_found(const char *point, pid_t writer)
 {
-	int i;
+	int ms;
 
-	for (i = 0; i < 200 && !has_written(writer); i++) {
+	for (ms = 0; ms < LIMIT_MS && !has_written(writer); ms += 10) {
 		volume_look_after(&v);
 		usleep(10000);
 	}
-	cr_assert_lt(i, 200, "after %s the writer waits for ever", point);
+	cr_assert_lt(ms, LIMIT_MS, "after %s the writer waits for ever", point);
 }
 
 static void writers_wait(const char *point, bool creating)
@@ -416,16 +445,16 @@ Test(kills, writers_wait_in_vain_and_are_let_go)
 {
 	uint32_t all = two_halves();
 	pid_t writer = start_writer(all), pid;
-	int i;
+	int ms;
 
 	cr_assert(comes_to("walls.late", 1, let_go, &pid));
 	cr_assert_not(has_written(writer));
 	end_it(pid);
-	for (i = 0; i < 500 && !has_written(writer); i++) {
+	for (ms = 0; ms < LIMIT_MS && !has_written(writer); ms += 10) {
 		cr_assert_geq(v.provider->storage->let_go(100, &err), 0, "%s", err.text);
 		usleep(10000);
 	}
-	cr_assert_lt(i, 500);
+	cr_assert_lt(ms, LIMIT_MS);
 	volume_check_origin(&v, "that");
 	while (v.n > 0)
 		volume_delete(&v, 0); /* which are lost */

@@ -115,6 +115,8 @@ static void attach(struct volume_rig *v)
 {
 	_cleanup_dm_table_ struct umbra_dm_table t = {0};
 
+	if (v->bring_area)
+		v->bring_area(v);
 	ok(umbra_dm_table_add(&t, v->sectors, "linear", &err, "%u:%u 0", major(v->disk),
 			      minor(v->disk)));
 	ok(umbra_dm_create(NAME, "LAB-v", &t, 0, &v->volume.dev, &err));
@@ -139,6 +141,12 @@ static void set_paths(struct volume_rig *v)
 
 void volume_begin(struct volume_rig *v, unsigned int mib, unsigned int area_mib)
 {
+	volume_begin_on(v, mib, area_mib, NULL);
+}
+
+void volume_begin_on(struct volume_rig *v, unsigned int mib, unsigned int area_mib,
+		     void (*bring_area)(const struct volume_rig *v))
+{
 	_cleanup_json_ json_t *report = NULL;
 	uint32_t sector;
 
@@ -146,7 +154,8 @@ void volume_begin(struct volume_rig *v, unsigned int mib, unsigned int area_mib)
 	v->provider = umbra_provider_find("dm");
 	v->sectors = mib * 2048;
 	v->disk = dm_lab_disk("volume", mib);
-	dm_lab_disk("area", area_mib);
+	v->area_disk = dm_lab_disk("area", area_mib);
+	v->bring_area = bring_area;
 	set_paths(v);
 	lab_run("mkfs.ext4 -q -F volume.dev");
 	attach(v);
@@ -188,7 +197,7 @@ void volume_end(struct volume_rig *v)
 
 /* --- writing --- */
 
-static struct umbra_protected *open_protected(const struct volume_rig *v)
+struct umbra_protected *volume_protected(const struct volume_rig *v)
 {
 	struct umbra_protected *p;
 
@@ -202,7 +211,7 @@ static void find_room(struct volume_rig *v)
 	struct umbra_gauge gauge;
 
 	volume_look_after(v);
-	p = open_protected(v);
+	p = volume_protected(v);
 	v->room = UINT64_MAX;
 	if (!p->in)
 		return;
@@ -345,7 +354,7 @@ void volume_abort(struct volume_rig *v)
 
 void volume_open(struct volume_rig *v, size_t i)
 {
-	_cleanup_protected_ struct umbra_protected *p = open_protected(v);
+	_cleanup_protected_ struct umbra_protected *p = volume_protected(v);
 	struct volume_copy *copy = &v->copies[i];
 	dev_t view;
 
@@ -409,7 +418,7 @@ void volume_look_after(struct volume_rig *v)
 
 unsigned int volume_compact(struct volume_rig *v)
 {
-	_cleanup_protected_ struct umbra_protected *p = open_protected(v);
+	_cleanup_protected_ struct umbra_protected *p = volume_protected(v);
 	unsigned int pieces = 0;
 	int r;
 
@@ -425,7 +434,7 @@ unsigned int volume_compact(struct volume_rig *v)
 
 bool volume_has(const struct volume_rig *v, size_t i)
 {
-	_cleanup_protected_ struct umbra_protected *p = open_protected(v);
+	_cleanup_protected_ struct umbra_protected *p = volume_protected(v);
 
 	return umbra_pool_find(p->pool, &v->copies[i].shadow->id) < p->pool->n_copies;
 }
@@ -445,9 +454,8 @@ static bool remove_devices(void)
 	return list.n > 0;
 }
 
-void volume_restart(struct volume_rig *v)
+void volume_off(struct volume_rig *v)
 {
-	struct umbra_storage_watch watch = watch_of(v);
 	unsigned int rounds = 0;
 	size_t i;
 
@@ -457,10 +465,22 @@ void volume_restart(struct volume_rig *v)
 	v->room = 0;
 	while (remove_devices())
 		cr_assert_lt(rounds++, 20, "devices that cannot be removed");
+}
+
+void volume_on(struct volume_rig *v)
+{
+	struct umbra_storage_watch watch = watch_of(v);
+	size_t n = v->n;
+
 	attach(v);
-	i = v->n;
 	ok(v->provider->storage->activate(&watch, 0, &err));
-	cr_assert_eq(v->n, i);
+	cr_assert_eq(v->n, n);
+}
+
+void volume_restart(struct volume_rig *v)
+{
+	volume_off(v);
+	volume_on(v);
 }
 
 /* --- comparing --- */

@@ -27,7 +27,10 @@ struct volume_rig {
 	struct umbra_volume volume;
 	struct umbra_storage_request area;
 	const char *state_dir;
-	dev_t disk;
+	dev_t disk, area_disk;
+	/* Makes what is area.dev of the area's disk, whenever it has to be there; NULL: it is that.
+	 */
+	void (*bring_area)(const struct volume_rig *v);
 	int fd, origin_fd, state_fd; /* fd: the volume, O_DIRECT */
 	uint32_t sectors;
 	uint32_t *now, last_tag;
@@ -40,6 +43,8 @@ struct volume_rig {
 };
 
 void volume_begin(struct volume_rig *v, unsigned int mib, unsigned int area_mib);
+void volume_begin_on(struct volume_rig *v, unsigned int mib, unsigned int area_mib,
+		     void (*bring_area)(const struct volume_rig *v));
 void volume_end(struct volume_rig *v);
 
 /* The same numbers after the same seed. */
@@ -70,6 +75,9 @@ void volume_delete(struct volume_rig *v, size_t i);
 void volume_open(struct volume_rig *v, size_t i);
 void volume_close(struct volume_rig *v, size_t i);
 
+/* With the lock, for what is not here. */
+struct umbra_protected *volume_protected(const struct volume_rig *v);
+
 /* What umbrad does. */
 void volume_look_after(struct volume_rig *v);
 /* How many pieces. */
@@ -79,8 +87,10 @@ bool volume_has(const struct volume_rig *v, size_t i);
 /* The model alone: it is not. */
 void volume_forget(struct volume_rig *v, size_t i);
 
-/* All devices go, the volume comes back, and is activated. Closes all views. */
-void volume_restart(struct volume_rig *v);
+/* All devices go, with all views; the volume comes back, and is activated. */
+void volume_off(struct volume_rig *v);
+void volume_on(struct volume_rig *v);
+void volume_restart(struct volume_rig *v); /* both */
 
 /* Is every sector of the copy what it was, through its view; and of the volume what it is? after:
  * for the message. */
