@@ -201,6 +201,15 @@ starts() {
 	echo written >"$T/root/after"
 }
 
+@test "at the end of a machine without diff areas nothing is made, and nothing said" {
+	mkdir -p "$(prefix)/bin"
+	cp "$UMBRA_BUILD/src/cli/umbra" "$(prefix)/bin"
+	mount -t tmpfs -o ro none /var/lib
+	run -0 env -u UMBRA_STATE sh "$UMBRA_BUILD/src/boot/system-shutdown"
+	umount /var/lib
+	[ -z "$output" ] || { echo "$output"; return 1; }
+}
+
 @test "what could not be activated at a start is refused, but for --force" {
 	volume data /dev/ubdc ext4
 	export UMBRA_STATE=/var/lib/umbra
