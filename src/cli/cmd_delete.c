@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/forget.h"
+#include "cli/located.h"
 #include "cli/observe.h"
 #include "cli/output.h"
 #include "cli/paths.h"
@@ -36,7 +37,21 @@ static void choose(struct umbra_doomed *d, const struct umbra_set *set)
 	d->n++;
 }
 
-static int choose_covering(struct umbra_doomed *d, const char *path, bool all,
+static int none_covers(const struct umbra_doomed *d, const char *path, int state_fd,
+		       struct umbra_error *err)
+{
+	const char *other = umbra_located_otherwise(state_fd, d->all, path);
+
+	if (other)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "no shadow copy set covers '%s', but some cover its volume as it "
+				  "was mounted at '%s': name that path",
+				  path, other);
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "no shadow copy set covers '%s' (see 'umbra list')", path);
+}
+
+static int choose_covering(struct umbra_doomed *d, const char *path, bool all, int state_fd,
 			   struct umbra_error *err)
 {
 	_cleanup_free_ char *real = NULL;
@@ -48,13 +63,10 @@ static int choose_covering(struct umbra_doomed *d, const char *path, bool all,
 	for (i = 0; i < d->all->n && (all || d->n == 0); i++)
 		if (umbra_set_covering(d->all->sets[i], real))
 			choose(d, d->all->sets[i]);
-	if (d->n == 0)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "no shadow copy set covers '%s' (see 'umbra list')", real);
-	return 0;
+	return d->n == 0 ? none_covers(d, real, state_fd, err) : 0;
 }
 
-static int choose_all(struct umbra_doomed *d, const struct umbra_args *args,
+static int choose_all(struct umbra_doomed *d, const struct umbra_args *args, int state_fd,
 		      struct umbra_error *err)
 {
 	const char *oldest = umbra_args_value(args, "oldest"), *all = umbra_args_value(args, "all");
@@ -69,7 +81,7 @@ static int choose_all(struct umbra_doomed *d, const struct umbra_args *args,
 	if (!d->sets)
 		return umbra_oom(err);
 	if (oldest || all)
-		return choose_covering(d, oldest ? oldest : all, all, err);
+		return choose_covering(d, oldest ? oldest : all, all, state_fd, err);
 	for (i = 0; r == 0 && i < args->n_words; i++) {
 		r = umbra_set_list_find(d->all, args->words[i], &set, err);
 		if (r == 0)
@@ -166,7 +178,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r == 0)
 		r = umbra_engine_sets(engine, UMBRA_LOAD_BRIEF, &list, err);
 	if (r == 0)
-		r = choose_all(&d, args, err);
+		r = choose_all(&d, args, umbra_engine_state_fd(engine), err);
 	sets = d.sets;
 	if (r < 0)
 		return r;

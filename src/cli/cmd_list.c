@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/command.h"
+#include "cli/located.h"
 #include "cli/output.h"
 #include "cli/paths.h"
 #include "cli/settable.h"
@@ -27,6 +28,22 @@ static int as_json(const struct umbra_set_list *list, const char *path, struct u
 	return umbra_output_json(TAKE_PTR(doc), err);
 }
 
+static void tell_none(const struct umbra_set_list *list, const char *path,
+		      const struct umbra_engine *e)
+{
+	const char *other = umbra_located_otherwise(umbra_engine_state_fd(e), list, path);
+
+	if (other)
+		umbra_log_info("no shadow copy set covers '%s', but some cover its volume as it "
+			       "was mounted at '%s': 'umbra list %s'",
+			       path, other, other);
+	else
+		umbra_log_info("no shadow copy set covers '%s' (in '%s' there %s)", path,
+			       umbra_engine_state_dir(e),
+			       list->n == 1 ? "is one of other volumes"
+					    : "are some of other volumes");
+}
+
 static int as_table(const struct umbra_set_list *list, const char *path,
 		    const struct umbra_engine *e, struct umbra_error *err)
 {
@@ -44,10 +61,7 @@ static int as_table(const struct umbra_set_list *list, const char *path,
 			       "makes one)",
 			       umbra_engine_state_dir(e));
 	else if (shown == 0)
-		umbra_log_info("no shadow copy set covers '%s' (in '%s' there %s)", path,
-			       umbra_engine_state_dir(e),
-			       list->n == 1 ? "is one of other volumes"
-					    : "are some of other volumes");
+		tell_none(list, path, e);
 	return umbra_table_print(table, err);
 }
 

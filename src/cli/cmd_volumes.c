@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/located.h"
 #include "cli/output.h"
 #include "snapshot/provider.h"
 
@@ -33,34 +34,15 @@ static size_t lies_on(const struct umbra_volume_list *list, const char *path)
 struct count {
 	struct line *lines;
 	const struct umbra_volume_list *volumes;
-	int state_fd;
-	/* What was found out of the last one that has a device; the next is mostly of the same. */
-	const char *volume;
-	int r;
-	dev_t device;
+	struct umbra_located located;
 };
-
-/* The device that a copy's volume is on, as far as its provider knows better than its path does: 1,
- * 0, or -ENODEV: it is not there. */
-static int locate(struct count *c, const struct umbra_shadow *shadow, dev_t *out)
-{
-	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
-
-	if (!p || !p->storage || !p->storage->locate)
-		return 0;
-	if (!c->volume || strcmp(c->volume, shadow->volume) != 0)
-		c->r = p->storage->locate(c->state_fd, shadow, &c->device, NULL);
-	c->volume = shadow->volume;
-	*out = c->device;
-	return c->r == 0 ? 1 : c->r == -ENODEV ? -ENODEV : 0;
-}
 
 /* A volume may be mounted at several places. */
 static void count_copy(struct count *c, const struct umbra_set *set,
 		       const struct umbra_shadow *shadow)
 {
 	dev_t device = 0;
-	int r = locate(c, shadow, &device);
+	int r = umbra_located_device(&c->located, shadow, &device);
 	size_t i = r == 0 ? lies_on(c->volumes, shadow->path) : c->volumes->n;
 
 	if (i < c->volumes->n)
@@ -169,7 +151,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 			lines[i].provider = NULL;
 	}
 	count.lines = lines;
-	count.state_fd = umbra_engine_state_fd(e);
+	count.located.state_fd = umbra_engine_state_fd(e);
 	count_copies(&count, &sets);
 	return cli->json ? as_json(lines, volumes.n, err) : as_table(lines, volumes.n, err);
 }

@@ -244,6 +244,8 @@ counted() { umbra volumes --json | jq --arg path "$1" '.volumes[] | select(.path
 	umount "$T/vol"
 	[ "$(counted "$T/twice")" = 1 ]
 	[ "$(umbra storage --json | jq -r '.areas[0].volume')" = "$T/twice" ]
+	says 0 "covers '$T/twice', but some.*'umbra list $T/vol'" umbra list "$T/twice"
+	says 1 "covers '$T/twice', but some.*mounted at '$T/vol'" umbra delete --all "$T/twice"
 	run -1 umbra storage remove "$T/twice"
 	all=$(grep -o "umbra delete --all [^']*" <<<"$output")
 	umount "$T/twice"

@@ -40,7 +40,7 @@ static int find_parts(struct umbra_protected *p, const struct umbra_dm_state *s,
 
 	p->path = r == 0 ? umbra_area_mounted_at(p->layer.origin, s->path) : NULL;
 	if (!p->path)
-		p->path = strdup(s->path);
+		p->path = umbra_asprintf("%s", s->path);
 	if (!p->path)
 		return umbra_oom(err);
 	if (r == 0)
