@@ -311,6 +311,7 @@ Test(hold, guards_killed_or_stopped_at_each_point)
 /* Which has the coordinator's end of the guards' sockets: no end of it is seen there. */
 Test(hold, who_died_and_left_a_child_is_dead)
 {
+	int64_t begun = umbra_now_us();
 	pid_t pid;
 	int ms;
 
@@ -321,6 +322,7 @@ Test(hold, who_died_and_left_a_child_is_dead)
 		usleep(10000);
 	cr_assert(was_held(2));
 	wait_until_free("that", 3000);
+	cr_assert_lt(umbra_now_us() - begun, 7000000, "only by the timer");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 }
@@ -650,6 +652,20 @@ Test(hold, a_lost_guard_is_said)
 	setenv("UMBRA_TEST_FAULT", "second.disarmed:stop", 1);
 	cr_assert_eq(create(&id, &warnings, &err), 0, "%s", err.text);
 	cr_assert_eq(warnings, 1);
+}
+
+/* Nobody would release in its place if more went wrong. */
+Test(hold, a_set_that_lost_a_guard_while_it_was_held_fails)
+{
+	struct umbra_error err = {0};
+	struct umbra_id id;
+
+	setenv("UMBRA_TEST_HOLD_MS", "9000", 1);
+	setenv("UMBRA_TEST_FAULT", "second.watching:kill,create.held:delay", 1);
+	cr_assert_eq(create(&id, NULL, &err), -EPIPE, "%s", err.text);
+	cr_assert(strstr(err.text, "was killed while volumes were held"), "%s", err.text);
+	cr_assert(nothing_held());
+	cr_assert_eq(count_sets(UMBRA_SET_CREATED), 0);
 }
 
 Test(hold, without_guards_nothing_is_held)
