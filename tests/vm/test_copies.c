@@ -185,6 +185,27 @@ Test(copies, the_last_one_goes_under_its_reader)
 	volume_check_origin(&v, "the last deletion");
 }
 
+/* Until the new store is known to be live, views lie over the one before it. */
+Test(copies, opened_while_another_is_made)
+{
+	volume_begin(&v, 16, 32);
+	volume_create(&v);
+	volume_write(&v, 8);
+	volume_create(&v);
+	volume_write(&v, 8);
+	cr_assert_eq(volume_prepare(&v), 0);
+	volume_open(&v, 0);
+	volume_write(&v, 8);
+	check_some(0, "opening it before an instant");
+	volume_instant(&v);
+	volume_open(&v, 1);
+	volume_write(&v, 8);
+	check_some(0, "opening another after it");
+	volume_finish(&v);
+	volume_write(&v, 8);
+	volume_check_all(&v, "all of that");
+}
+
 /* --- at random --- */
 
 static size_t any(void)
