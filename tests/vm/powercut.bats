@@ -4,6 +4,9 @@
 # as it may have been at that moment: what was flushed is there, what was not may be missing. After
 # `umbra activate` each shadow copy is exact or not there, and one that was complete is there.
 #
+# All is on one disk, so that whoever flushes it flushes all: a flush of the diff area that is left
+# out is seen where that has a cache of its own, tests/vm/test_power.c.
+#
 # UMBRA_SOAK=N: N moments of each run instead of the usual ones; UMBRA_SOAK=all: every flush.
 # UMBRA_SEED: others than the usual ones.
 # vm: --time 3600 --mem 768M --disk 160M --disk 800M --disk 160M --disk 160M
