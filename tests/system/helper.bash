@@ -18,7 +18,7 @@
 
 bats_require_minimum_version 1.5.0
 
-UMBRA_SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+UMBRA_SOURCE=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 UMBRA_BUILD=${UMBRA_BUILD:-$UMBRA_SOURCE/build}
 TEST_LIMIT=${TEST_LIMIT:-120}       # seconds, one test
 COMMAND_LIMIT=${COMMAND_LIMIT:-60}  # seconds, one run of a program
@@ -32,15 +32,17 @@ umbra_setup_file() {
 	export UMBRA_RUN
 	chmod 755 "$UMBRA_RUN"
 	mkdir "$UMBRA_RUN/bin"
-	local program
+	mkfifo "$UMBRA_RUN/never"
+	local program found=()
 	for program in src/cli/umbra src/guard/umbra-guard src/daemon/umbrad fuse/mount.umbra tests/lib/umbra-hostile \
 		tests/lib/umbra-compare tests/lib/umbra-fill-catalog tests/pit/umbra-pit; do
-		[ ! -e "$UMBRA_BUILD/$program" ] || cp "$UMBRA_BUILD/$program" "$UMBRA_RUN/bin/"
+		[ ! -e "$UMBRA_BUILD/$program" ] || found+=("$UMBRA_BUILD/$program")
 	done
-	if ! [ -x "$UMBRA_RUN/bin/umbra" ]; then
+	if ! [ -x "$UMBRA_BUILD/src/cli/umbra" ]; then
 		echo "no program $UMBRA_BUILD/src/cli/umbra: build first, or set UMBRA_BUILD" >&2
 		return 1
 	fi
+	cp "${found[@]}" "$UMBRA_RUN/bin/"
 }
 
 umbra_teardown_file() {
@@ -98,40 +100,49 @@ teardown() { umbra_teardown; }
 
 # --- what a test may have left -------------------------------------------------------------------
 
-# Mounts at or below T, deepest last: "MAJOR:MINOR TYPE TARGET". Nothing here touches the mounts
+# No process is started here that need not be: in the guest that is what takes the time.
+
+# MOUNTS: at or below T, deepest last: "MAJOR:MINOR TYPE TARGET". Nothing here touches the mounts
 # themselves: a dead one would hang us.
-mounts_here() {
-	awk -v t="$T" '{
-		path = $5; gsub(/\\040/, " ", path); gsub(/\\134/, "\\", path)
-		gsub(/\\011/, "\t", path); gsub(/\\012/, "\n", path)
-		if (path != t && index(path, t "/") != 1) next
-		for (i = 7; $i != "-"; i++);
-		printf "%s %s %s%c", $3, $(i + 1), path, 0
-	}' /proc/self/mountinfo
+find_mounts() {
+	local dev path rest
+	MOUNTS=()
+	while read -r _ _ dev _ path rest; do
+		printf -v path %b "$path"
+		[[ $path/ == "$T"/* ]] || continue
+		rest=${rest#*- }
+		MOUNTS+=("$dev ${rest%% *} $path")
+	done </proc/self/mountinfo
 }
+
+any_fuse() { [[ " ${MOUNTS[*]}" =~ \ [0-9]+:[0-9]+\ fuse ]]; }
 
 # Processes that this test started, whoever their parent is by now.
 processes_here() {
 	local list pid
 	# environ of a process that waits in a page fault cannot be read: never without a limit.
-	list=$(env -u UMBRA_TEST_TAG timeout 10 \
-		grep -lsxzF "UMBRA_TEST_TAG=$T" /proc/[0-9]*/environ) || true
+	list=$(
+		unset UMBRA_TEST_TAG
+		exec timeout 10 grep -lsxzF "UMBRA_TEST_TAG=$T" /proc/[0-9]*/environ
+	) || true
 	for pid in $list; do
 		pid=${pid#/proc/}
 		echo "${pid%/environ}"
 	done
 }
 
+# LEFT: those that there are still.
 left_processes() {
-	local pids try pid
+	local try pid
 	for try in 05 1 1 2 2 3 4 5; do
-		pids=$(processes_here)
-		[ -n "$pids" ] || return 0
+		LEFT=$(processes_here)
+		[ -n "$LEFT" ] || return 0
 		# A mount's process lives as long as the mount; that is reported as a mount.
-		mounts_here | grep -qz ' fuse' && return 0
+		find_mounts
+		! any_fuse || return 0
 		sleep "0.$try"
 	done
-	for pid in $pids; do
+	for pid in $LEFT; do
 		echo "left running: $pid $(cat "/proc/$pid/comm" 2>/dev/null)" >&2
 	done
 	return 1
@@ -140,18 +151,19 @@ left_processes() {
 # Filesystems of make_btrfs and the like are known; the rest was left.
 left_mounts() {
 	local bad=0 entry target
-	while IFS= read -r -d '' entry; do
+	find_mounts
+	for entry in "${MOUNTS[@]}"; do
 		target=${entry#* * }
 		grep -qsxzF -- "$target" "$T/.image/mounts" && continue
-		echo "left mounted: $(printf %q "$target") (${entry%" $target"})" >&2
+		printf 'left mounted: %q (%s)\n' "$target" "${entry%" $target"}" >&2
 		bad=1
-	done < <(mounts_here)
+	done
 	return $bad
 }
 
 left_sockets() {
 	local names
-	names=$(ls -A "$UMBRA_STATE/mounts" 2>/dev/null) || return 0
+	[ -d "$UMBRA_STATE/mounts" ] && names=$(ls -A "$UMBRA_STATE/mounts" 2>/dev/null) || return 0
 	[ -n "$names" ] || return 0
 	[ -z "${SOCKETS_MAY_STAY:-}" ] || return 0
 	echo "left in $UMBRA_STATE/mounts: $names" >&2
@@ -204,19 +216,24 @@ abort_fuse() {
 	[ "$(id -u)" = 0 ] || return 0
 	[ -e /sys/fs/fuse/connections/. ] && mountpoint -q /sys/fs/fuse/connections ||
 		mount -t fusectl fusectl /sys/fs/fuse/connections 2>/dev/null || return 0
-	while IFS= read -r -d '' entry; do
+	find_mounts
+	for entry in "${MOUNTS[@]}"; do
 		[[ $entry == *' fuse'* ]] || continue
 		minor=${entry%% *}
 		minor=${minor#*:}
 		echo 1 >"/sys/fs/fuse/connections/$minor/abort" 2>/dev/null || true
-	done < <(mounts_here)
+	done
 }
 
-# Takes everything down, in whatever state it is.
+# Takes everything down, in whatever state it is; the processes LEFT.
 sweep() {
-	local entry target pid device round
+	local entry target pid device round mounts i
 	for round in 1 2 3; do
-		while IFS= read -r -d '' entry; do
+		find_mounts
+		mounts=("${MOUNTS[@]}")
+		[ -n "$LEFT" ] || [ ${#mounts[@]} -gt 0 ] || break
+		for ((i = ${#mounts[@]} - 1; i >= 0; i--)); do
+			entry=${mounts[i]}
 			target=${entry#* * }
 			if [[ $entry == *' fuse'* ]] && [ "$round" -gt 1 ]; then
 				abort_fuse
@@ -227,11 +244,11 @@ sweep() {
 			else
 				timeout 20 fusermount3 -uz "$target" 2>/dev/null || true
 			fi
-		done < <(mounts_here | tac -s '')
-		for pid in $(processes_here); do
+		done
+		LEFT=$(processes_here)
+		for pid in $LEFT; do
 			kill -9 "$pid" 2>/dev/null || true
 		done
-		[ -n "$(mounts_here | tr '\0' '\n')" ] || break
 	done
 	[ -e "$T/.image/loops" ] || return 0
 	while read -r device; do
@@ -243,9 +260,7 @@ sweep() {
 
 # Ends a test that takes too long: first what it waits for, then, if need be, the test itself.
 watchdog() {
-	trap 'kill "$(jobs -p)" 2>/dev/null; exit 0' TERM
-	env -u UMBRA_TEST_TAG sleep "$TEST_LIMIT" &
-	wait
+	read -rt "$TEST_LIMIT" <>"$UMBRA_RUN/never" || true
 	local round pid
 	for round in 1 2 3; do
 		abort_fuse
@@ -253,8 +268,9 @@ watchdog() {
 			echo "over $TEST_LIMIT s: ending $pid $(cat "/proc/$pid/comm")" >&2
 			kill -9 "$pid" 2>/dev/null || true
 		done
-		env -u UMBRA_TEST_TAG sleep 2
+		read -rt 2 <>"$UMBRA_RUN/never" || true
 	done
+	LEFT=$(processes_here)
 	sweep
 	kill "$1" 2>/dev/null || true
 }
