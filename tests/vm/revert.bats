@@ -247,6 +247,21 @@ no_room() {
 	blocks 2 | diff - <(head -2 "$T/blocks")
 }
 
+@test "as long as it is counted what there is no room for, writers get the space that they need" {
+	no_room
+	mount /dev/mapper/vol "$T/vol"
+	UMBRA_TEST_FAULT=dm.revert-counting:stop "$UMBRA" revert --yes --unmount "$T/vol" --from "$(token 2)" \
+		>"$T/said" 2>&1 3>&- 4>&- &
+	local pid=$!
+	eventually stopped
+	[ "$(timeout 10 umbra storage list --json "$T/vol" | jq -r '.areas[0].state')" = active ]
+	kill -CONT "$(stopped)"
+	! wait $pid || { cat "$T/said"; return 1; }
+	grep "no room" "$T/said"
+	umount "$T/vol"
+	blocks 4 | diff - "$T/blocks"
+}
+
 @test "killed when newer copies were given up: the volume is what it was, and goes back the next time" {
 	local before
 	no_room

@@ -163,25 +163,46 @@ static int no_room(struct umbra_revert_request *q, const struct umbra_dm_revert 
 		copy > 0 ? "delete copies older than the one to go back to, " : "");
 }
 
-/* Nothing has to be kept where there are no newer copies. */
-static int check_room(struct umbra_revert_request *q, struct umbra_dm_revert *v,
-		      const struct umbra_protected *p, uint32_t copy, struct umbra_error *err)
+/* All of it is read. As long as that takes others have the lock: who writes to the volume may need
+ * space. */
+static int count_unlocked(struct umbra_dm_revert *v, struct umbra_protected **p, uint32_t *copy,
+			  uint64_t *need, struct umbra_error *err)
 {
-	uint64_t spare = umbra_space_low_water(p->pool), need;
-	int r = umbra_dm_revert_plan(v, p, copy, err);
+	_cleanup_area_ struct umbra_area *area = TAKE_PTR((*p)->area);
+	int r;
 
-	if (r < 0 || count_newer(p, copy) == 0)
+	umbra_area_set_base(area, (*p)->layer.origin); /* what lies below is not kept open */
+	*p = umbra_protected_close(*p);
+	r = umbra_fault_fail("dm.revert-counting", err);
+	if (r == 0)
+		r = umbra_dm_revert_count(v, area, need, err);
+	return r < 0 ? r : open_locked(v, p, copy, err);
+}
+
+static int fits(const struct umbra_protected *p, uint64_t need, struct umbra_error *err)
+{
+	return need == 0 ? 1 : umbra_dm_revert_fits(p, need, umbra_space_low_water(p->pool), err);
+}
+
+/* Nothing has to be kept where there are no newer copies. The lock may be given back meanwhile. */
+static int check_room(struct umbra_revert_request *q, struct umbra_dm_revert *v,
+		      struct umbra_protected **p, uint32_t *copy, struct umbra_error *err)
+{
+	uint64_t need;
+	int r = umbra_dm_revert_plan(v, *p, *copy, err);
+
+	if (r < 0 || count_newer(*p, *copy) == 0)
 		return r;
 	need = umbra_dm_revert_need(v);
-	r = need == 0 ? 1 : umbra_dm_revert_fits(p, need, spare, err);
+	r = fits(*p, need, err);
 	if (r == 0) { /* perhaps not all of it has really changed */
-		r = umbra_dm_revert_count(v, p->area, &need, err);
+		r = count_unlocked(v, p, copy, &need, err);
 		if (r == 0)
-			r = need == 0 ? 1 : umbra_dm_revert_fits(p, need, spare, err);
+			r = fits(*p, need, err);
 	}
 	if (r < 0)
 		return r;
-	return r == 0 ? no_room(q, v, p, copy, need, err) : 0;
+	return r == 0 ? no_room(q, v, *p, *copy, need, err) : 0;
 }
 
 /* --- taking the volume --- */
@@ -307,14 +328,14 @@ static int take(struct umbra_dm_revert *v, struct umbra_revert_request *q, bool 
 		r = check_area(v, p, err);
 	if (r == 0)
 		r = open_copy(v, p, err);
-	if (r == 0)
-		r = check_room(q, v, p, copy, err);
+	if (r == 0 && mounted) /* or it would be unmounted in vain */
+		r = check_room(q, v, &p, &copy, err);
 	if (r == 0)
 		r = take_origin(v, q, p->layer.origin, err);
 	if (r < 0)
 		return r;
-	if (mounted) /* unmounting has written more */
-		r = check_room(q, v, p, copy, err);
+	/* Not what was written until then: what there is to be reverted has to be all of it. */
+	r = check_room(q, v, &p, &copy, err);
 	if (r == 0)
 		r = start(v, p, copy, err);
 	if (r < 0 && mounted)
