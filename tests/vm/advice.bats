@@ -60,6 +60,27 @@ says() {
 	umbra check
 }
 
+@test "a diff area whose disk is not there is not exchanged for another" {
+	local area verb
+	volume vol $DISK ext4
+	dmsetup create beside --table "0 $((48 << 11)) linear $SIDE 0"
+	umbra storage add --at /dev/mapper/beside "$T/vol"
+	area=$(basename "$UMBRA_STATE"/dm/*.json .json)
+	dmsetup remove --retry beside
+	for verb in "create $T/vol" "storage add --size 40M $T/vol"; do
+		# shellcheck disable=SC2086 # words
+		says 1 "/dev/mapper/beside', which is not there.*umbra storage remove --force $area" umbra $verb
+	done
+	[ -e "$UMBRA_STATE/dm/$area.json" ]
+	[ ! -e "$T/vol/.umbra" ]
+	dmsetup create beside --table "0 $((48 << 11)) linear $SIDE 0"
+	umbra create "$T/vol"
+	umbra delete --yes --all "$T/vol"
+	dmsetup remove --retry beside
+	run -0 umbra storage remove --force "$area"
+	umbra storage add --size 40M "$T/vol"
+}
+
 @test "a volume with a diff area that is not mounted: it is said that it has to be" {
 	local verb
 	volume vol $DISK ext4

@@ -49,13 +49,36 @@ static int identify(dev_t origin, const struct umbra_volume *volume, const struc
 	return s->name && s->uuid && s->path && s->place ? 0 : umbra_oom(err);
 }
 
+/* Of a disk elsewhere it is not known that it will not be there again. */
+static int refuse_missing(const struct umbra_dm_state *s, struct umbra_error *err)
+{
+	_cleanup_free_ char *place = NULL;
+
+	if (umbra_area_record_inside(s->place) || umbra_area_resizing(s->place))
+		return 0;
+	if (umbra_doc_get_path(s->place, "place", &place) < 0)
+		return umbra_oom(err);
+	return umbra_fail(
+		err, UMBRA_E_NOT_FOUND, ENOENT,
+		"the diff area of '%s' is '%s', which is not there: connect or mount what "
+		"it is on; if that is gone for good, 'umbra storage remove --force %s' "
+		"gives it up",
+		s->path, place, s->area.s);
+}
+
 /* A record of an area that was never published, or whose file somebody removed. */
 static int forget_gone(int state_fd, dev_t origin, struct umbra_error *err)
 {
+	_cleanup_dm_state_ struct umbra_dm_state s = {0};
 	struct umbra_id area;
 	int r = umbra_protected_area_of(state_fd, origin, &area, err);
 
-	return r <= 0 ? r : umbra_dm_state_remove(state_fd, area.s, err);
+	if (r <= 0)
+		return r;
+	r = umbra_dm_state_read(state_fd, area.s, &s, err);
+	if (r == 0)
+		r = refuse_missing(&s, err);
+	return r < 0 ? r : umbra_dm_state_remove(state_fd, area.s, err);
 }
 
 /* Killed with a name and no protection it is what a resize can leave, and is put right like that.
@@ -69,8 +92,6 @@ static int publish(int state_fd, struct umbra_dm_state *s, struct umbra_area *ar
 		umbra_dm_state_remove(state_fd, s->area.s, NULL);
 		return r;
 	}
-	if (!umbra_area_is_inside(area))
-		return 0;
 	umbra_area_mark(area, false);
 	json_decref(s->place);
 	s->place = umbra_area_record(area);
@@ -104,7 +125,7 @@ static int make_area(int state_fd, const struct umbra_storage_request *request,
 	if (r == 0)
 		r = umbra_fault_fail("dm.area-made", err);
 	if (r == 0)
-		umbra_area_mark(area, umbra_area_is_inside(area));
+		umbra_area_mark(area, true);
 	if (r == 0)
 		r = identify(wanted.origin, request->volume, area, &s, err);
 	if (r == 0) /* first the pool: a record means that there is one */
