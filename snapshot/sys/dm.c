@@ -275,3 +275,18 @@ int umbra_dm_remove(const char *name, enum umbra_dm_remove how, struct umbra_err
 		umbra_dm_sleep_ms(20);
 	return r;
 }
+
+int umbra_dm_retain(const char *name, struct umbra_error *err)
+{
+	LIBRARY;
+	struct umbra_dm_ref ref = umbra_dm_named(name);
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r = umbra_dm_task_new(DM_DEVICE_TARGET_MSG, "retain", ref, &task, err);
+
+	if (r < 0)
+		return r;
+	if (!dm_task_set_message(task, "@cancel_deferred_remove"))
+		return umbra_oom(err);
+	r = umbra_dm_run(task, "retain", ref, err);
+	return r == -ENXIO ? UMBRA_DM_NONE : r;
+}

@@ -128,6 +128,9 @@ enum umbra_dm_remove {
 /* A device of ours. 0 or UMBRA_DM_NONE. A suspended one is removed too. */
 int umbra_dm_remove(const char *name, enum umbra_dm_remove how, struct umbra_error *err);
 
+/* It stays after its last user again, where UMBRA_DM_REMOVE_LATER was said. 0 or UMBRA_DM_NONE. */
+int umbra_dm_retain(const char *name, struct umbra_error *err);
+
 /* With keys in it; kernel and library overwrite their copies. A device without that table: an empty
  * table. */
 int umbra_dm_table(struct umbra_dm_ref ref, enum umbra_dm_which which, struct umbra_dm_table *out,

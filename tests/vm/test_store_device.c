@@ -138,6 +138,30 @@ Test(store_device, views_are_rebased_while_they_are_read)
 		cr_assert(rig_exact(&rig, (size_t)k), "copy %d", k);
 }
 
+/* As when something could not be read for a moment: it is exact again, also for who has it open. */
+Test(store_device, a_view_that_was_closed_under_its_reader_comes_back)
+{
+	dev_t view;
+	int fd;
+
+	rig_create(&rig);
+	rig_write(&rig, 100);
+	rig_create(&rig);
+	rig_write(&rig, 100);
+	view = rig_view(&rig, 0);
+	fd = umbra_dm_open(view, O_RDONLY, &err);
+	cr_assert_geq(fd, 0, "%s", err.text);
+	ok(umbra_view_devices_close(&rig.p, &rig.copies[0].id, &err));
+	cr_assert_eq(rig_view(&rig, 0), view);
+	cr_assert(rig_exact(&rig, 0));
+	rig_create(&rig);
+	close(fd);
+	cr_assert(rig_exact(&rig, 0));
+	ok(umbra_view_devices_settle(&rig.p, &err));
+	ok(umbra_kernel_clear(&rig.p.kernel, &err));
+	ok(umbra_layer_out(&rig.p.layer, &err));
+}
+
 /* --- the wall --- */
 
 /* A process that overwrites every chunk once, in order; *done says how many. Status 10: all. */

@@ -181,27 +181,6 @@ static int make_view(struct umbra_protected *p, uint32_t copy, const struct name
 	return r;
 }
 
-int umbra_view_device_make(struct umbra_protected *p, const struct umbra_id *id, dev_t *out,
-			   struct umbra_error *err)
-{
-	struct umbra_dm_info info;
-	struct names names;
-	uint32_t copy = 0;
-	int r = find_copy(p, id, &copy, err);
-
-	if (r < 0)
-		return r;
-	names_of(p, id->s, &names);
-	r = umbra_dm_info(umbra_dm_named(names.view.name), &info, err);
-	if (r < 0)
-		return r;
-	if (r == 0 && info.live && !info.suspended) {
-		*out = info.dev;
-		return 0;
-	}
-	return make_view(p, copy, &names, out, err);
-}
-
 /* --- all that there are --- */
 
 typedef int (*each_fn)(struct umbra_protected *p, const struct umbra_dm_info *info, const char *id,
@@ -290,7 +269,7 @@ static int make_other_cow(struct umbra_protected *p, uint32_t copy, const struct
 	return r < 0 ? r : make_cow(p, copy, &names->cow[*g], cow, err);
 }
 
-/* It comes in the place of the other. */
+/* It comes in the place of the other, also in a view that was closed. */
 static int swap(struct umbra_protected *p, const struct names *names, int g, dev_t cow,
 		struct umbra_error *err)
 {
@@ -305,8 +284,46 @@ static int swap(struct umbra_protected *p, const struct names *names, int g, dev
 	if (r == 0)
 		r = umbra_dm_resume(umbra_dm_named(names->view.name), err);
 	if (r == 0)
+		r = umbra_dm_retain(names->view.name, err);
+	if (r >= 0)
 		r = umbra_dm_remove(names->cow[!g].name, UMBRA_DM_REMOVE_NOW, err);
 	return r < 0 ? r : 0;
+}
+
+/* Who had it open when it was closed still has it, unless he is gone meanwhile (info). */
+static int revive(struct umbra_protected *p, uint32_t copy, const struct names *names,
+		  struct umbra_dm_info *info, struct umbra_error *err)
+{
+	dev_t cow;
+	int g, r = make_other_cow(p, copy, names, &g, &cow, err);
+
+	if (r == 0)
+		r = swap(p, names, g, cow, err);
+	return r == 0 || r == -ENXIO ? umbra_dm_info(umbra_dm_named(names->view.name), info, err)
+				     : r;
+}
+
+int umbra_view_device_make(struct umbra_protected *p, const struct umbra_id *id, dev_t *out,
+			   struct umbra_error *err)
+{
+	struct umbra_dm_info info;
+	struct names names;
+	uint32_t copy = 0;
+	int r = find_copy(p, id, &copy, err);
+
+	if (r < 0)
+		return r;
+	names_of(p, id->s, &names);
+	r = umbra_dm_info(umbra_dm_named(names.view.name), &info, err);
+	if (r < 0)
+		return r;
+	if (r == 0 && info.removed_later)
+		r = revive(p, copy, &names, &info, err);
+	if (r == UMBRA_DM_NONE || (r == 0 && (!info.live || info.suspended)))
+		return make_view(p, copy, &names, out, err);
+	if (r == 0)
+		*out = info.dev;
+	return r;
 }
 
 /* A copy of which something cannot be read is lost to who reads it, and keeps nobody else. */
