@@ -175,6 +175,26 @@ Test(area_disk, what_failed_before_the_next_copy_is_lost)
 	cr_assert(dm_lab_flows(NULL));
 }
 
+/* Whoever looks meanwhile makes it known to those who come after a stop of the machine. */
+Test(area_disk, what_failed_while_a_copy_is_made_says_so_itself)
+{
+	const struct umbra_device_name area = device("area", 0);
+	_cleanup_exceptions_ struct umbra_exceptions none = {0};
+	int maker;
+
+	rig_create(&rig);
+	rig_prepare(&rig);
+	ok(umbra_protected_mark(&rig.p, &maker, &err));
+	replace(&area, "error", "");
+	rig_write(&rig, 1);
+	put(&area, &usual);
+	ok(umbra_protected_settle(&rig.p, &err));
+	cr_assert_eq(
+		umbra_protected_read_store(&rig.p, umbra_protected_base(&rig.p), &none, NULL, &err),
+		-EBADMSG);
+	close(maker);
+}
+
 /* The store before it collects for all others. */
 Test(area_disk, what_fails_of_a_copy_that_is_being_made_is_that_copy_alone)
 {

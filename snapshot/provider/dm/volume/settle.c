@@ -297,12 +297,21 @@ static int align_grant(struct umbra_protected *p, struct umbra_error *err)
 	return umbra_store_device_grant(&p->kernel, p->pool, live, err);
 }
 
+/* What is live is its maker's. But the machine may stop before he is done. */
+static int settle_beside(struct umbra_protected *p, struct umbra_error *err)
+{
+	const struct umbra_pool_store *base = umbra_protected_base(p);
+	int r = base ? say_given_up(p, base, err) : 0;
+
+	return r < 0 ? r : umbra_view_devices_settle(p, err);
+}
+
 int umbra_protected_settle(struct umbra_protected *p, struct umbra_error *err)
 {
 	int r;
 
 	if (p->in && umbra_protected_being_made(p))
-		return umbra_view_devices_settle(p, err);
+		return settle_beside(p, err);
 	r = judge(p, err);
 	if (r == 0 && p->in && !p->asleep)
 		r = seal_followed(p, err);
