@@ -42,13 +42,14 @@ def start(args, directory, output):
     log = os.path.join(directory, "log")
     status = Follow(os.path.join(directory, "status"), None)
     machine.write_job(directory, args, output.size)
+    disks = machine.Disks(args.fs, args.disk)
     processor = machine.Processor()
     words = [machine.program("taskset", "util-linux"), "-c", str(processor.number)]
-    words += machine.command_line(directory, args)
+    words += machine.command_line(directory, args, disks)
     words += ["con=null", "con0=null,fd:1", *output.words, f"con3=null,fd:{status.fd}"]
     with open(log, "wb") as kernel:
         keeper = Keeper(words, directory, cwd=directory, stdin=subprocess.DEVNULL, stdout=kernel,
-                        stderr=kernel, pass_fds=[*output.fds, status.fd],
+                        stderr=kernel, pass_fds=[*output.fds, *disks.fds, status.fd],
                         env=dict(os.environ, TMPDIR=machine.memory_directory(args.mem)))
     try:
         result, what = watch(keeper, output, status, args.time)
@@ -57,6 +58,7 @@ def start(args, directory, output):
             shutil.copyfile(log, args.log)
     finally:
         keeper.close()
+        disks.close()
     if result == DIED and not BOOTED.search(messages):
         tell(what, messages)
         raise machine.Unable("its kernel does not start")

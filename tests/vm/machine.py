@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -47,17 +48,28 @@ def size_of(text):
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[match[2]]
 
 
+def has_room(directory, size):
+    """Directory is one where files can be executed, and there are so many bytes."""
+    try:
+        fs = os.statvfs(directory)
+    except OSError:
+        return False
+    return not fs.f_flag & os.ST_NOEXEC and fs.f_bavail * fs.f_frsize >= size and \
+        os.access(directory, os.W_OK)
+
+
 def memory_directory(size):
     """Where the file that is the guest's memory has room and can be executed."""
     for directory in ("/dev/shm", "/tmp", "/var/tmp"):
-        try:
-            fs = os.statvfs(directory)
-        except OSError:
-            continue
-        if not fs.f_flag & os.ST_NOEXEC and fs.f_bavail * fs.f_frsize >= size_of(size) and \
-                os.access(directory, os.W_OK):
+        if has_room(directory, size_of(size)):
             return directory
     raise Unable(f"no room for its memory ({size}) in /dev/shm, /tmp or /var/tmp")
+
+
+def disk_directory(sizes):
+    """In memory, where each flush of the guest costs nothing, if there is room for two guests."""
+    need = 2 * (sum(map(size_of, sizes)) + (2 << 30))
+    return "/dev/shm" if has_room("/dev/shm", need) else "/var/tmp"
 
 
 class Processor:
@@ -77,26 +89,40 @@ class Processor:
         return True
 
 
-def disks(directory, fs, sizes):
-    """Their words on the command line. The first is for /scratch."""
-    found = []
-    for i, size in enumerate([SCRATCH, *sizes]):
-        path = os.path.join(directory, f"disk{i}")
-        with open(path, "wb") as file:
+class Disks:
+    """Files without a name. The first is for /scratch."""
+
+    def __init__(self, fs, sizes):
+        directory = disk_directory(sizes)
+        self.files = [tempfile.TemporaryFile(dir=directory) for _ in [SCRATCH, *sizes]]
+        for file, size in zip(self.files, [SCRATCH, *sizes]):
             file.truncate(size_of(size))
-        found.append(f"ubd{i}={path}")
-    if fs != "none":
-        mkfs = program(f"mkfs.{fs}", f"with mkfs.{fs}")
-        subprocess.run([mkfs, *MKFS[fs], os.path.join(directory, "disk0")], check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    return found
+        if fs != "none":
+            mkfs = program(f"mkfs.{fs}", f"with mkfs.{fs}")
+            subprocess.run([mkfs, *MKFS[fs], self.path(0)], check=True, pass_fds=self.fds,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    @property
+    def fds(self):
+        return [file.fileno() for file in self.files]
+
+    def path(self, number):
+        return f"/proc/self/fd/{self.files[number].fileno()}"
+
+    @property
+    def words(self):
+        return [f"ubd{i}={self.path(i)}" for i in range(len(self.files))]
+
+    def close(self):
+        for file in self.files:
+            file.close()
 
 
-def command_line(directory, args):
+def command_line(directory, args, disks):
     shutil.copy(os.path.join(HERE, "init"), directory)
     return [kernel(), "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro",
             "selinux=0", "oops=panic", f"mem={args.mem}", f"init={directory}/init",
-            f"uml_dir={directory}/", "umid=guest", *disks(directory, args.fs, args.disk)]
+            f"uml_dir={directory}/", "umid=guest", *disks.words]
 
 
 def environment():
