@@ -135,7 +135,7 @@ struct umbra_storage_ops {
 	/*
 	 * The machine goes down: as long as this process lives nobody can take the layer of a
 	 * volume that is in use now out of the kernel. Once, by who does nothing else afterwards
-	 * but to look after areas: no copy can be made any more.
+	 * but to look after areas: no copy is to be made any more.
 	 */
 	int (*keep)(int state_fd, struct umbra_error *err);
 };

@@ -310,3 +310,22 @@ like_others() {
 	create "$T/vol"
 	umbra check
 }
+
+@test "somebody reads the device of the newest copy while the next one is made: nobody waits for him" {
+	local name node
+	volume vol /dev/ubdb ext4
+	copies 2
+	name=$(dmsetup ls | awk '/-snap/ {print $1}')
+	node=/dev/$(dmsetup info -c --noheadings -o blkdevname "$name")
+	exec 7<"$node"
+	UMBRA_TEST_FAULT=dm.store-out:kill run -1 create "$T/vol"
+	compare
+	copy_one
+	compare
+	run -1 dd if="$node" of=/dev/null bs=1M count=1 iflag=direct
+	exec 7<&-
+	run -1 dmsetup info "$name"
+	umbra delete --yes --all "$T/vol"
+	[ "$(layer vol)" = out ]
+	[ "$(dmsetup ls | wc -l)" = 1 ]
+}

@@ -6,19 +6,27 @@
 /* Who uses whom: users first. */
 static const char *const order[] = {"view-", "viewcow", "snap", "cow", "wall", "area"};
 
-/* Readers have it open: they get errors, and it goes with the last of them. */
-static int retire(const struct umbra_kernel *k, const struct umbra_dm_info *info,
-		  struct umbra_error *err)
+int umbra_kernel_retire(const struct umbra_kernel *k, const struct umbra_dm_info *info,
+			struct umbra_error *err)
 {
 	_cleanup_dm_table_ struct umbra_dm_table table = {0};
-	int r = umbra_dm_table_add(&table, k->sectors, "error", err, "%s", "");
+	int r;
 
+	if (info->open_count == 0)
+		return umbra_dm_remove(info->name, UMBRA_DM_REMOVE_NOW, err);
+	r = umbra_dm_table_add(&table, k->sectors, "error", err, "%s", "");
 	if (r == 0)
 		r = umbra_dm_load(umbra_dm_named(info->name), &table,
 				  info->read_only ? UMBRA_DM_READ_ONLY : 0, err);
 	if (r == 0)
 		r = umbra_dm_resume(umbra_dm_named(info->name), err);
 	return r < 0 ? r : umbra_dm_remove(info->name, UMBRA_DM_REMOVE_LATER, err);
+}
+
+/* People can open these. */
+static bool is_shown(const char *kind)
+{
+	return strcmp(kind, "view-") == 0 || strcmp(kind, "snap") == 0;
 }
 
 static int clear_kind(const struct umbra_kernel *k, const char *kind, struct umbra_error *err)
@@ -31,9 +39,8 @@ static int clear_kind(const struct umbra_kernel *k, const char *kind, struct umb
 	umbra_device_name(&k->area, kind, &prefix);
 	r = umbra_dm_list(prefix.uuid, &list, err);
 	for (i = 0; r >= 0 && i < list.n; i++)
-		r = list.v[i].open_count > 0 && strcmp(kind, "view-") == 0
-			    ? retire(k, &list.v[i], err)
-			    : umbra_dm_remove(list.v[i].name, UMBRA_DM_REMOVE_NOW, err);
+		r = is_shown(kind) ? umbra_kernel_retire(k, &list.v[i], err)
+				   : umbra_dm_remove(list.v[i].name, UMBRA_DM_REMOVE_NOW, err);
 	return r < 0 ? r : 0;
 }
 

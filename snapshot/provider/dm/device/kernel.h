@@ -19,6 +19,11 @@ struct umbra_kernel {
  * Needs no lock. 0 too when there is no area in the kernel. */
 int umbra_kernel_stop(const struct umbra_kernel *k, struct umbra_error *err);
 
-/* Removes all devices of the area but `real`, whatever they are; readers of views get errors,
+/* Removes a device. Somebody has it open: he gets errors, and it goes with the last who has; what
+ * is below it is not in use from here on. 0 or UMBRA_DM_NONE. */
+int umbra_kernel_retire(const struct umbra_kernel *k, const struct umbra_dm_info *info,
+			struct umbra_error *err);
+
+/* Removes all devices of the area but `real`, whatever they are; readers of copies get errors,
  * writers that wait at a wall go on. */
 int umbra_kernel_clear(const struct umbra_kernel *k, struct umbra_error *err);

@@ -70,12 +70,17 @@ int umbra_store_device_make(const struct umbra_kernel *k, const struct umbra_poo
 	return 0;
 }
 
-/* "ALLOCATED/TOTAL METADATA" in sectors, or a word. */
+/* "ALLOCATED/TOTAL METADATA" in sectors, or a word. What is no snapshot any more was removed, and
+ * stays for who has it open. */
 static int parse_status(const struct umbra_dm_table *status, enum umbra_store_state *out,
 			uint64_t *used, uint32_t chunk_sectors)
 {
 	uint64_t allocated;
 
+	if (status->n == 1 && strcmp(status->v[0].target, "snapshot") != 0) {
+		*out = UMBRA_STORE_ABSENT;
+		return 0;
+	}
 	if (status->n != 1 || sscanf(status->v[0].params, "%" SCNu64 "/", &allocated) != 1) {
 		*out = UMBRA_STORE_INVALID;
 		return 0;
@@ -246,17 +251,28 @@ int umbra_store_device_cut(const struct umbra_kernel *k, const struct umbra_pool
 	return r < 0 ? r : umbra_store_device_grant(k, pool, store, err);
 }
 
+/* Writers wait for us meanwhile: whoever reads it, to copy the whole device, must not keep us. */
+static int remove_snap(const struct umbra_kernel *k, uint64_t store, struct umbra_error *err)
+{
+	struct umbra_device_name name;
+	struct umbra_dm_info info;
+	int r;
+
+	umbra_store_name(k, "snap", store, &name);
+	r = umbra_dm_info(umbra_dm_named(name.name), &info, err);
+	return r == 0 ? umbra_kernel_retire(k, &info, err) : r;
+}
+
 int umbra_store_device_remove(const struct umbra_kernel *k, uint64_t store, struct umbra_error *err)
 {
-	static const char *const kinds[] = {"snap", "cow"};
-	struct umbra_device_name name;
-	size_t i;
+	struct umbra_device_name cow;
 	/* The kernel takes no snapshot away while a write is in it: it waits, and so would we. */
 	int r = umbra_wall_give_up(k, store, err);
 
-	for (i = 0; r >= 0 && i < UMBRA_ARRAY_SIZE(kinds); i++) {
-		umbra_store_name(k, kinds[i], store, &name);
-		r = umbra_dm_remove(name.name, UMBRA_DM_REMOVE_NOW, err);
-	}
+	umbra_store_name(k, "cow", store, &cow);
+	if (r == 0)
+		r = remove_snap(k, store, err);
+	if (r >= 0)
+		r = umbra_dm_remove(cow.name, UMBRA_DM_REMOVE_NOW, err);
 	return r < 0 ? r : umbra_wall_keep(k, store, 0, err);
 }
