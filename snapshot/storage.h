@@ -44,6 +44,7 @@ struct umbra_storage_watch {
 	umbra_storage_lost_fn lost;
 	void (*changed)(void *arg); /* fates() may have another answer than before; may be NULL */
 	void (*step)(void *arg);    /* look_after is at work, and not stuck */
+	struct umbra_watch *requester; /* activate waits for volumes as long as he does; or NULL */
 	bool mounts; /* some were made, changed or undone since the last look, as far as is known */
 	void *arg;
 };

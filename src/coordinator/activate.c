@@ -28,6 +28,7 @@ static int activate_one(struct work *w, const struct umbra_storage_ops *ops,
 	const struct umbra_storage_watch watch = {.state_fd = umbra_engine_state_fd(w->s->engine),
 						  .state_dir = umbra_engine_state_dir(w->s->engine),
 						  .lost = on_lost,
+						  .requester = &w->s->watch,
 						  .arg = w};
 	struct umbra_error why = {0};
 	int r = ops->activate(&watch, w->wait_ms, w->r == 0 ? err : &why);

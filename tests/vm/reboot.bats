@@ -252,3 +252,26 @@ read_without_layer() {
 	mount /dev/mapper/vol "$T/vol"
 	compare
 }
+
+nobody_waits() { ! pgrep -x umbra; }
+
+@test "who waits for a volume can be interrupted, and nothing waits on without him" {
+	local requester
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	copies 1
+	umount "$T/vol"
+	umbra activate
+	end_umbrad
+	forget_devices
+	"$UMBRA_RUN/bin/umbra" activate --wait 60 3>&- &
+	requester=$!
+	sleep 1
+	kill "$requester"
+	wait_for 5 nobody_waits
+	! wait "$requester"
+	volume_again vol /dev/ubdb
+	umbra activate
+	mount /dev/mapper/vol "$T/vol"
+	compare
+}

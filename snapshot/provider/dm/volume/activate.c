@@ -174,21 +174,26 @@ static int activate_one(const struct umbra_dm_state *s, void *arg)
 }
 
 /* Logical volumes, for one, come when udev has seen all of their disks. */
-static int await_volumes(int state_fd, int wait_ms, struct umbra_error *err)
+static int await_volumes(const struct umbra_storage_watch *watch, int wait_ms,
+			 struct umbra_error *err)
 {
 	int64_t end = umbra_now_us() + (int64_t)wait_ms * 1000;
 	int r;
 
-	while ((r = umbra_dm_state_each(state_fd, is_missing, NULL, err)) > 0 &&
-	       umbra_now_us() < end)
+	while ((r = umbra_dm_state_each(watch->state_fd, is_missing, NULL, err)) > 0 &&
+	       umbra_now_us() < end) {
 		usleep(LOOK_US);
+		r = umbra_watch_tick(watch->requester, NULL, err);
+		if (r < 0)
+			break;
+	}
 	return r < 0 ? r : 0;
 }
 
 int umbra_dm_activate(const struct umbra_storage_watch *watch, int wait_ms, struct umbra_error *err)
 {
 	struct activation a = {.watch = watch, .err = err, .present = wait_ms < 0};
-	int r = await_volumes(watch->state_fd, wait_ms, err);
+	int r = await_volumes(watch, wait_ms, err);
 
 	if (r == 0)
 		r = umbra_dm_state_each(watch->state_fd, activate_one, &a, err);
