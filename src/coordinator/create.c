@@ -10,6 +10,8 @@
 #include "coordinator/instant.h"
 #include "coordinator/reconcile.h"
 
+#define SECOND_US 3000000 /* to wait for the one that a set is named after */
+
 /* One creation under way. */
 struct creation {
 	struct umbra_session *s;
@@ -99,31 +101,43 @@ static int make_members(struct creation *c, struct umbra_error *err)
 }
 
 /* Copies are ordered by seq, which a clock cannot disturb; people go by the times in the names. */
-static int warn_of_clock(struct creation *c, struct umbra_error *err)
+static int warn_of_clock(struct creation *c, int64_t newest)
 {
 	char now[UMBRA_TOKEN_LEN + 1], newest_name[UMBRA_TOKEN_LEN + 1];
-	int64_t newest;
-	int r = umbra_catalog_newest_time(umbra_engine_catalog(c->s->engine), &newest, err);
 
-	if (r < 0 || newest <= c->set->time + 1)
-		return r;
+	if (newest <= c->set->time + 1)
+		return 0;
 	umbra_token_format(c->set->time, now);
 	umbra_token_format(newest, newest_name);
-	umbra_session_warn(c->s,
-			   "the clock was set back: this set is named %s although %s is older; "
-			   "'latest' is this one all the same",
-			   now, newest_name);
-	return 0;
+	return umbra_session_warn(c->s,
+				  "the clock was set back: this set is named %s although %s is "
+				  "older; 'latest' is this one all the same",
+				  now, newest_name);
 }
 
-/* A second that another set has gives the next one; the name must not run ahead of the clock. */
+static int warn_of_haste(struct creation *c)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+
+	umbra_token_format(c->set->time, token);
+	return umbra_session_warn(c->s,
+				  "the name of this set, %s, is ahead of the clock, which was set "
+				  "back: all seconds before have sets already",
+				  token);
+}
+
+/* A second that another set has gives the next one; the name must not run ahead of the clock, if
+ * that comes there soon: others wait for the lock. */
 static int wait_for_second(struct creation *c, struct umbra_error *err)
 {
+	const int64_t until = umbra_now_us() + SECOND_US;
 	int r = 0;
 
 	while (r == 0 && c->set->time > umbra_now() + 1) {
 		if (secure_getenv("UMBRA_TEST_NOW"))
 			return 0;
+		if (umbra_now_us() >= until)
+			return warn_of_haste(c) < 0 ? umbra_oom(err) : 0;
 		usleep(20000);
 		r = umbra_watch_tick(&c->s->watch, NULL, err);
 	}
@@ -142,6 +156,7 @@ static int new_origins(struct creation *c)
 
 static int record(struct creation *c, struct umbra_error *err)
 {
+	int64_t newest = 0;
 	size_t i;
 	int r = 0;
 
@@ -156,13 +171,15 @@ static int record(struct creation *c, struct umbra_error *err)
 	c->set->state = UMBRA_SET_PREPARING;
 	c->set->time = umbra_now();
 	if (r == 0)
-		r = warn_of_clock(c, err);
+		r = umbra_catalog_newest_time(umbra_engine_catalog(c->s->engine), &newest, err);
 	if (r == 0)
 		r = umbra_catalog_add(umbra_engine_catalog(c->s->engine), c->set, err);
 	if (r < 0)
 		return r;
 	c->recorded = true;
 	c->recorded_us = umbra_now_us();
+	if (warn_of_clock(c, newest) < 0)
+		return umbra_oom(err);
 	r = umbra_fault_fail("create.recorded", err);
 	return r < 0 ? r : wait_for_second(c, err);
 }

@@ -49,6 +49,15 @@ int umbra_drop_set(struct umbra_session *s, const struct umbra_set *set, struct 
 	return r;
 }
 
+int umbra_drop_shadow(struct umbra_session *s, const struct umbra_shadow *shadow,
+		      struct umbra_error *err)
+{
+	struct umbra_catalog *catalog = umbra_engine_catalog(s->engine);
+	int r = umbra_catalog_remove_shadow(catalog, &shadow->id, err);
+
+	return more_room(s, r) ? umbra_catalog_remove_shadow(catalog, &shadow->id, err) : r;
+}
+
 int umbra_mark_deleting(struct umbra_session *s, const struct umbra_set *set,
 			struct umbra_error *err)
 {

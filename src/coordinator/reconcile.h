@@ -27,8 +27,10 @@ int umbra_mark_gone(struct umbra_session *s, const json_t *ids, struct umbra_err
 int umbra_clear_shadow(struct umbra_session *s, const struct umbra_set *set,
 		       struct umbra_shadow *shadow, struct umbra_error *err);
 
-/* Out of the catalog. */
+/* Out of the catalog; of a set that keeps others, one that was cleared. */
 int umbra_drop_set(struct umbra_session *s, const struct umbra_set *set, struct umbra_error *err);
+int umbra_drop_shadow(struct umbra_session *s, const struct umbra_shadow *shadow,
+		      struct umbra_error *err);
 
 /* Does r say that what keeps a copy is gone, or destroyed? Others may be right again later. */
 bool umbra_is_gone(int r);

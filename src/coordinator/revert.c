@@ -131,8 +131,7 @@ static int give_up_part(struct work *w, struct umbra_set *set, struct umbra_erro
 		if (r == 0)
 			r = umbra_fault_fail("revert.cleared", err);
 		if (r == 0)
-			r = umbra_catalog_remove_shadow(umbra_engine_catalog(w->s->engine),
-							&set->shadows[i]->id, err);
+			r = umbra_drop_shadow(w->s, set->shadows[i], err);
 	}
 	umbra_token_format(set->time, token);
 	if (r == 0 && umbra_session_warn(w->s, "set %s has no copy of '%s' any more", token,

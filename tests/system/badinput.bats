@@ -231,6 +231,21 @@ refused() {
 	[ "$(umbra list --json | jq '[.sets[].timestamp] | unique | length')" = 5 ]
 }
 
+@test "a clock set back to where every second has a set: nobody waits for long with the lock" {
+	local now begun
+	now=$(date +%s)
+	while [ "$now" -lt $(($(date +%s) + 20)) ]; do
+		UMBRA_TEST_NOW=$((++now)) umbra create "$T/data" >/dev/null
+	done
+	begun=$SECONDS
+	run -0 umbra create --comment late "$T/data"
+	echo "$output"
+	[ $((SECONDS - begun)) -lt 10 ]
+	[[ $output == *"ahead of the clock"* ]]
+	umbra list --json | jq -e '[.sets[].timestamp] | unique == sort'
+	umbra show latest | grep -q late
+}
+
 @test "a volume that is unmounted between list and open" {
 	require_root
 	require_fuse

@@ -69,7 +69,7 @@ are_lost() { umbra storage --json | jq -e '.areas[0] | .lost == 2 and .copies ==
 	# It would have to say there that the copies are lost.
 	"$UMBRA_RUN/bin/umbrad" --state "$UMBRA_STATE" --stay 2>"$T/umbrad" 3>&- &
 	eventually grep -q "looking after '$T/vol': .*'$T/more/area' is frozen" "$T/umbrad"
-	for i in 1 2 3 4 5 6; do
+	for ((i = 0; i < 6; i++)); do
 		nobody_has_a_lock
 		sleep 0.5
 	done
