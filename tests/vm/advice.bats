@@ -81,6 +81,21 @@ says() {
 	umbra storage add --size 40M "$T/vol"
 }
 
+@test "a diff area that cannot be made leaves nothing in the volume" {
+	volume vol $DISK ext4
+	fallocate -l $(($(df --output=avail -B 1M "$T/vol" | tail -1) - 20))M "$T/vol/filled"
+	says 1 "needs 32 MiB" create "$T/vol"
+	says 1 "has room for" umbra storage add --size 40M "$T/vol"
+	[ ! -e "$T/vol/.umbra" ]
+	rm "$T/vol/filled"
+	UMBRA_TEST_FAULT=dm.area-made:fail run -1 umbra storage add --size 40M "$T/vol"
+	UMBRA_TEST_FAULT=dm.area-named:fail run -1 umbra storage add --size 40M "$T/vol"
+	[ ! -e "$T/vol/.umbra" ]
+	umbra storage add --size 40M "$T/vol"
+	umbra storage remove "$T/vol"
+	[ ! -e "$T/vol/.umbra" ]
+}
+
 @test "a volume with a diff area that is not mounted: it is said that it has to be" {
 	local verb
 	volume vol $DISK ext4

@@ -130,6 +130,21 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 	layer_is out
 }
 
+@test "the diff area gets full while a copy is made, and that is killed: it is said why the others are lost" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 40M "$T/vol"
+	head -c 48M /dev/zero >"$T/vol/big"
+	create "$T/vol"
+	stopped_creation dm.loaded
+	end_umbrad
+	head -c 48M /dev/urandom | dd of="$T/vol/big" bs=1M conv=notrunc,fsync status=none
+	kill -9 "$MAKER"
+	umbra list --json | jq -e '.sets | length == 1 and
+		all(.volumes[0].why | startswith("diff area full or failed: "))'
+	umbra check || true
+	layer_is out
+}
+
 @test "the file of a diff area cannot be seen for a while: nothing is lost" {
 	volume vol /dev/ubdb ext4
 	umbra storage add --at "$T/area" --size 64M "$T/vol"

@@ -12,6 +12,7 @@ static const char *const kinds[] = {"inside", "file", "device"};
 struct umbra_area *umbra_area_close(struct umbra_area *a)
 {
 	if (a) {
+		umbra_area_leave_dir(a);
 		umbra_close(a->io);
 		umbra_close(a->file);
 		umbra_close(a->dir);

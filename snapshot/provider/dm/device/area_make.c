@@ -153,6 +153,7 @@ static int make_inside(const struct umbra_area_request *request, struct umbra_ar
 			"is gone, remove its directory (chattr -R -i, rm -r)",
 			a->place);
 	r = take_directory(a->dir, a->place, err);
+	a->own_dir = r == 0;
 	if (r < 0)
 		return r;
 	r = size_of(request, a->dir, mount, &a->bytes, err);
@@ -161,6 +162,17 @@ static int make_inside(const struct umbra_area_request *request, struct umbra_ar
 	a->file = umbra_fixed_make(a->dir, a->bytes, err);
 	r = a->file < 0 ? a->file : umbra_place_file(a->file, mount, err);
 	return r < 0 ? r : umbra_fixed_extents(a->file, &a->extents, &a->n_extents, err);
+}
+
+void umbra_area_leave_dir(struct umbra_area *a)
+{
+	_cleanup_close_ int top = -1;
+
+	if (!a->own_dir || a->dir < 0)
+		return;
+	top = openat(a->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (top >= 0) /* empty, or it stays */
+		unlinkat(top, UMBRA_AREA_DIR, AT_REMOVEDIR);
 }
 
 /* --- elsewhere --- */

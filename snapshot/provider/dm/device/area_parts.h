@@ -27,6 +27,7 @@ struct umbra_area {
 	int io;        /* O_DIRECT: of base (opened when first needed), the file, or the device */
 	int file;      /* inside, file: between create and publish; while it is resized */
 	int dir;       /* the directory of file, as long */
+	bool own_dir;  /* which goes with the file, if that is not published */
 };
 
 struct umbra_area *umbra_area_alloc(void);
@@ -49,6 +50,9 @@ bool umbra_area_begins(const struct umbra_area *a, const struct umbra_fixed_exte
 
 /* As far as the filesystem has room for files of ours: what is reserved for root is not for us. */
 int umbra_area_room(int dir, const char *place, uint64_t *out, struct umbra_error *err);
+
+/* What was made for a file that was never published. */
+void umbra_area_leave_dir(struct umbra_area *a);
 
 /* Of a record; -1: none that we know. */
 int umbra_area_record_kind(const json_t *record);

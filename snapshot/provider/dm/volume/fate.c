@@ -21,11 +21,25 @@ void umbra_dm_reason(char out[UMBRA_ERROR_MAX], const char *term, const char *wh
 	snprintf(out, UMBRA_ERROR_MAX, "%s", text.text);
 }
 
+/* One that was lost while it was made has no record, and what lies there may be that of a copy
+ * that had its place before. */
+static bool is_own(const json_t *doc, const struct umbra_pool_copy *copy)
+{
+	const char *id = umbra_doc_string(json_object_get(doc, "shadow"), "shadow");
+
+	return id && strcmp(id, copy->id.s) == 0;
+}
+
 static int note_one(struct umbra_protected *p, const struct umbra_pool_copy *copy, const char *why)
 {
 	_cleanup_json_ json_t *doc = NULL;
 	int r = umbra_dm_record_read(p, copy, &doc, NULL);
 
+	if (r == -EBADMSG || (r == 0 && !is_own(doc, copy))) {
+		json_decref(doc);
+		doc = json_pack("{s:{s:s}}", "shadow", "shadow", copy->id.s);
+		r = doc ? 0 : -ENOMEM;
+	}
 	if (r < 0 || umbra_doc_string(doc, MEMBER))
 		return r;
 	return umbra_doc_set_string(doc, MEMBER, why) < 0 ? -ENOMEM
@@ -51,10 +65,11 @@ static const char *lost_why(const struct umbra_protected *p, const struct umbra_
 	_cleanup_json_ json_t *doc = NULL;
 	const char *why = NULL;
 
-	if (p->adrift && *p->why)
+	if (!p->adrift || !*p->why)
+		if (umbra_dm_record_read(p, copy, &doc, NULL) == 0 && is_own(doc, copy))
+			why = umbra_doc_string(doc, MEMBER);
+	if (!why)
 		why = p->why;
-	else if (umbra_dm_record_read(p, copy, &doc, NULL) == 0)
-		why = umbra_doc_string(doc, MEMBER);
 	snprintf(out, UMBRA_ERROR_MAX, "%s",
 		 why && *why ? why
 			     : "not collected: the volume was, or may have been, written without "

@@ -216,18 +216,21 @@ static int leave(struct umbra_protected *p, struct umbra_error *err)
 
 /*
  * A PREPARED store that is not live: 1 when nobody misses it, as the one before it still collects,
- * or there is none. After a restart of the machine that is not known.
+ * or there is none. After a restart of the machine that is not known. *given_up: the kernel has
+ * given up the one before it.
  */
-static int not_missed(const struct umbra_protected *p, struct umbra_error *err)
+static int not_missed(const struct umbra_protected *p, bool *given_up, struct umbra_error *err)
 {
 	enum umbra_store_state state;
 	int r;
 
+	*given_up = false;
 	if (!p->in || newest(p)->state != UMBRA_POOL_PREPARED)
 		return 0;
 	if (p->pool->n_stores < 2)
 		return 1;
 	r = state_of(p, &p->pool->stores[p->pool->n_stores - 2], &state, err);
+	*given_up = r == 0 && state == UMBRA_STORE_INVALID;
 	return r < 0 ? r : state == UMBRA_STORE_LIVE;
 }
 
@@ -257,6 +260,7 @@ static int judge_without(struct umbra_protected *p, struct umbra_error *err)
 static int judge(struct umbra_protected *p, struct umbra_error *err)
 {
 	enum umbra_store_state state;
+	bool given_up;
 	int r;
 
 	p->asleep = false;
@@ -270,10 +274,10 @@ static int judge(struct umbra_protected *p, struct umbra_error *err)
 		return r;
 	if (state == UMBRA_STORE_LIVE)
 		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
-	r = not_missed(p, err);
+	r = not_missed(p, &given_up, err);
 	if (r != 0)
 		return r < 0 ? r : undo_creation(p, false, err);
-	if (state == UMBRA_STORE_INVALID)
+	if (state == UMBRA_STORE_INVALID || given_up)
 		return umbra_protected_lose(
 			p,
 			"diff area full or failed: what is replaced on the volume could "
