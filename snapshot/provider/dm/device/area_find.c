@@ -203,6 +203,7 @@ static int find_inside(struct umbra_area *a, bool at_it, struct umbra_error *err
 	if (glance == UMBRA_AREA_UNKNOWN)
 		return look_inside(a, at_it, err);
 	a->compared = glance == UMBRA_AREA_KNOWN;
+	a->too_soon = glance == UMBRA_AREA_TOO_SOON;
 	return 0;
 }
 

@@ -22,6 +22,7 @@ struct umbra_area {
 	struct umbra_fixed_extent *extents; /* inside: where on it */
 	size_t n_extents;
 	bool compared; /* inside: the file is mounted, and is where it was */
+	bool too_soon; /* inside: it was not looked at, as something was just mounted */
 	bool resizing; /* its record says so */
 	bool thawed;   /* file: it can be written, or could a moment ago */
 	int io;        /* O_DIRECT: of base (opened when first needed), the file, or the device */

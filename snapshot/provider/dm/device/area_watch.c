@@ -64,6 +64,11 @@ void umbra_area_mounts_changed(void)
 	changed_us = umbra_now_us();
 }
 
+bool umbra_area_too_soon(const struct umbra_area *a)
+{
+	return a->too_soon;
+}
+
 static struct seen *seen_of(const struct umbra_area *a)
 {
 	struct seen *s;

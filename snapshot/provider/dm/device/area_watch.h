@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include "snapshot/provider/dm/device/area.h"
+
 /* From now on this process does it so. Readable when a file that is watched is touched; others may
  * watch with it, too. -1: there is none, and files are opened every time. */
 int umbra_area_alarm(void);
@@ -19,3 +21,6 @@ void umbra_area_alarm_read(void);
 
 /* Something was mounted or unmounted. */
 void umbra_area_mounts_changed(void);
+
+/* Was it left alone for that when it was opened? */
+bool umbra_area_too_soon(const struct umbra_area *a);

@@ -97,6 +97,10 @@ static int look_at(struct umbra_protected *p, struct umbra_known *k, struct umbr
 								      : UMBRA_LOOK_SELDOM_MS);
 	}
 	umbra_known_remember(k, p, &gauge, look);
+	if (p->adrift && umbra_area_too_soon(p->area)) {
+		k->at_us = 0; /* what is lost could not be said there yet */
+		umbra_look_again(look, UMBRA_LOOK_SELDOM_MS);
+	}
 	return 0;
 }
 
