@@ -81,6 +81,19 @@ says() {
 	umbra storage add --size 40M "$T/vol"
 }
 
+@test "a file that has taken the place of a diff area is nobody's to remove" {
+	volume vol $DISK ext4
+	volume more $SIDE ext4
+	umbra storage add --at "$T/more/area" --size 40M "$T/vol"
+	rm "$T/more/area"
+	head -c 41M /dev/urandom >"$T/more/area"
+	sha1sum "$T/more/area" >"$T/sum"
+	says 1 "superblock.*damaged" umbra storage remove "$T/vol"
+	says 0 "'$T/more/area' is left alone" umbra storage remove --force "$T/vol"
+	sha1sum -c "$T/sum"
+	umbra check
+}
+
 @test "a diff area that cannot be made leaves nothing in the volume" {
 	volume vol $DISK ext4
 	fallocate -l $(($(df --output=avail -B 1M "$T/vol" | tail -1) - 20))M "$T/vol/filled"

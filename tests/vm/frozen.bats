@@ -105,3 +105,24 @@ are_lost() { umbra storage --json | jq -e '.areas[0] | .lost == 2 and .copies ==
 	create "$T/vol"
 	umbra delete --yes --all "$T/vol"
 }
+
+area_is_lost() { umbra storage --json | jq -e '.areas[0].state == "lost"'; }
+
+@test "umbrad does not keep the volume while it cannot note in the state directory what is lost" {
+	volume vol /dev/ubdb ext4
+	volume store /dev/ubdc ext4
+	UMBRA_STATE=$T/store/state
+	create "$T/vol"
+	AREA=$(basename "$UMBRA_STATE"/dm/*.json .json)
+	freeze "$T/store"
+	chattr -R -i "$T/vol/.umbra"
+	mv "$T/vol/.umbra/diff-area" "$T/vol/.umbra/another"
+	sleep 2
+	flock -w 5 "/run/umbra/dm/$AREA.lock" true
+	# The blocks are another's by now: nothing is stored there.
+	dmsetup table | grep -q -- '-area: .*error'
+	thaw
+	wait_for 10 area_is_lost
+	[ "$(layer vol)" = out ]
+	umbra storage remove --force "$AREA"
+}

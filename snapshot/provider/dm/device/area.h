@@ -118,8 +118,8 @@ int umbra_area_is_mapped(const struct umbra_area *a, struct umbra_error *err);
 /* The device that there is gets the length that the area has by now. */
 int umbra_area_refit(struct umbra_area *a, dev_t base, struct umbra_error *err);
 
-/* Removes the place; of a block device only the superblocks of the pool. The layer is out, or was
- * never in. */
+/* Removes the place; of a block device only the superblocks of the pool. -EBADMSG: it is a file
+ * that has none, and is left alone. The layer is out, or was never in. */
 int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err);
 
 /*

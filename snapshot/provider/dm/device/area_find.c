@@ -262,38 +262,66 @@ static int destroy_inside(const struct umbra_area *a, struct umbra_error *err)
 	return r;
 }
 
+static const uint64_t superblocks[] = {UMBRA_POOL_SLOT_A, UMBRA_POOL_SLOT_B};
+
+/* Is there a superblock of this area? 1, 0 or negative. */
+static int has_superblock(const struct umbra_area *a, uint64_t at, struct umbra_error *err)
+{
+	char block[UMBRA_POOL_BLOCK];
+	struct umbra_id id;
+	int r = umbra_area_read(a, at, block, sizeof(block), err);
+
+	if (r < 0)
+		return r;
+	umbra_pool_encoded_area(block, &id);
+	return strcmp(id.s, a->id.s) == 0;
+}
+
 /* A device is nobody's any more, if it was ours. */
 static int wipe(const struct umbra_area *a, struct umbra_error *err)
 {
-	static const uint64_t superblocks[] = {UMBRA_POOL_SLOT_A, UMBRA_POOL_SLOT_B};
-	char block[UMBRA_POOL_BLOCK];
-	struct umbra_id id;
 	size_t i;
 	int r = 0;
 
-	for (i = 0; r == 0 && i < UMBRA_ARRAY_SIZE(superblocks); i++) {
-		r = umbra_area_read(a, superblocks[i], block, sizeof(block), err);
-		if (r == 0)
-			umbra_pool_encoded_area(block, &id);
-		if (r == 0 && strcmp(id.s, a->id.s) == 0)
-			r = umbra_area_zero(a, superblocks[i], sizeof(block), err);
+	for (i = 0; r >= 0 && i < UMBRA_ARRAY_SIZE(superblocks); i++) {
+		r = has_superblock(a, superblocks[i], err);
+		if (r > 0)
+			r = umbra_area_zero(a, superblocks[i], UMBRA_POOL_BLOCK, err);
 	}
 	return r < 0 ? r : umbra_area_flush(a, err);
 }
 
-int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err)
+/* One that cannot be read is taken for ours, as its name is. */
+static bool is_anothers(const struct umbra_area *a)
 {
-	_cleanup_close_ int dir = -1;
+	size_t i;
 
-	if (a->kind == UMBRA_AREA_DEVICE)
-		return wipe(a, err);
-	if (a->kind == UMBRA_AREA_INSIDE)
-		return destroy_inside(a, err);
-	dir = umbra_area_open_dir(a);
+	for (i = 0; i < UMBRA_ARRAY_SIZE(superblocks); i++)
+		if (has_superblock(a, superblocks[i], NULL) != 0)
+			return false;
+	return true;
+}
+
+static int destroy_file(const struct umbra_area *a, struct umbra_error *err)
+{
+	_cleanup_close_ int dir = umbra_area_open_dir(a);
+
 	if (dir < 0)
 		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 				  "the directory of the file '%s' is not there, so it cannot be "
 				  "removed: remove it when it is",
 				  a->place);
+	if (is_anothers(a))
+		return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
+				  "the file '%s' is left alone: it does not begin as the diff area "
+				  "did, so it is another one by now",
+				  a->place);
 	return umbra_fixed_remove(dir, strrchr(a->place, '/') + 1, err);
+}
+
+int umbra_area_destroy(struct umbra_area *a, struct umbra_error *err)
+{
+	if (a->kind == UMBRA_AREA_DEVICE)
+		return wipe(a, err);
+	return a->kind == UMBRA_AREA_INSIDE ? destroy_inside(a, err) : destroy_file(a, err);
 }

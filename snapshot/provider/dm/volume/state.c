@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "snapshot/sys/frozen.h"
 
 #define DIR_NAME "dm"
 #define SUFFIX   ".json"
@@ -15,6 +16,8 @@
 #define SEEN_LEN 21 /* 20 digits and a line feed */
 #define MAX      (1U << 20)
 #define VERSION  1
+
+#define FROZEN_MS 500
 
 void umbra_dm_state_finish(struct umbra_dm_state *s)
 {
@@ -134,6 +137,11 @@ int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct um
 		return umbra_fail(err, UMBRA_E_UNSUPPORTED, E2BIG,
 				  "the file of diff area %s would be in too many pieces to be "
 				  "recorded: make room in one piece, or ask for a smaller one",
+				  s->area.s);
+	if (umbra_thawed(state_fd, FROZEN_MS) < 0)
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+				  "umbra's state directory is frozen, so that nothing can be noted "
+				  "of diff area %s",
 				  s->area.s);
 	file_name(s->area.s, name);
 	dir = umbra_open_dir_make(state_fd, DIR_NAME, 0700);

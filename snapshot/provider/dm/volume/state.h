@@ -29,7 +29,8 @@ void umbra_dm_state_finish(struct umbra_dm_state *s);
 /* -ENOENT: there is none. */
 int umbra_dm_state_read(int state_fd, const char *area, struct umbra_dm_state *out,
 			struct umbra_error *err);
-/* Durable. */
+/* Durable. -EBUSY: the state directory is frozen, and who writes there would wait for a thaw, with
+ * the volume's lock. */
 int umbra_dm_state_write(int state_fd, const struct umbra_dm_state *s, struct umbra_error *err);
 int umbra_dm_state_remove(int state_fd, const char *area, struct umbra_error *err);
 
