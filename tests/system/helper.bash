@@ -412,6 +412,7 @@ eventually() {
 }
 
 # freeze DIR: until thaw, which belongs into teardown(); at most half a minute whatever happens.
+# shellcheck disable=SC2016 # the other shell expands that
 freeze() {
 	fsfreeze -f "$1"
 	echo "$1" >"$T/.image/frozen"
