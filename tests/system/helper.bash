@@ -416,6 +416,7 @@ eventually() {
 freeze() {
 	fsfreeze -f "$1"
 	echo "$1" >"$T/.image/frozen"
+	# shellcheck disable=SC2016 # another shell expands it
 	env -u UMBRA_TEST_TAG setsid sh -c 'sleep 30; fsfreeze -u "$1"' sh "$1" \
 		>/dev/null 2>&1 3>&- 4>&- &
 	echo $! >"$T/.image/thawer"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Provider dm's steps at random, on a volume in memory (dm_model/world.h): after each, every copy reads
- * what the volume held at its instant. And the same with faults put in, which must be noticed.
+ * Provider dm's steps at random, on a volume in memory (dm_model/world.h): after each, every copy
+ * reads what the volume held at its instant. And the same with faults put in, which must be
+ * noticed.
  */
 #include <criterion/criterion.h>
 #include <string.h>

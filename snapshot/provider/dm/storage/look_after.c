@@ -22,9 +22,13 @@
 #include "snapshot/provider/dm/volume/walls.h"
 
 #define LOCK_WAIT_MS 100
-#define CREATION_MS  50
-#define PACE_MS      100  /* between two pieces of compaction: 40 MiB/s */
-#define LATE_MS      1500 /* writers wait for so long, and a look more: at most 2 s */
+/* Long enough that a busy machine is not taken for a frozen filesystem, which would cost copies;
+ * others wait meanwhile, so only once. */
+#define FROZEN_MS       500
+#define FROZEN_STILL_MS 100
+#define CREATION_MS     50
+#define PACE_MS         100  /* between two pieces of compaction: 40 MiB/s */
+#define LATE_MS         1500 /* writers wait for so long, and a look more: at most 2 s */
 
 static struct timespec listed; /* when the list of areas was last changed */
 
@@ -121,9 +125,11 @@ static void stop_harm(struct umbra_known *k, const char *path, struct umbra_look
 static bool is_frozen(const struct umbra_dm_state *s, struct umbra_known *k,
 		      struct umbra_look *look)
 {
+	int limit_ms = k->frozen ? FROZEN_STILL_MS : FROZEN_MS;
 	struct umbra_error why = {0};
 
-	if (umbra_area_refuse_frozen(s->place, LOCK_WAIT_MS, &why) == 0)
+	k->frozen = umbra_area_refuse_frozen(s->place, limit_ms, &why) < 0;
+	if (!k->frozen)
 		return false;
 	umbra_known_remember_failure(k, s->path, why.text, look);
 	k->at_us = 0;

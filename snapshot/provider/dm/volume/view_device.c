@@ -30,7 +30,7 @@ static void names_of(const struct umbra_protected *p, const char *id, struct nam
 	snprintf(role, sizeof(role), VIEW "%.*s", ID_HEAD, id);
 	umbra_device_name(&p->kernel.area, role, &out->view);
 	for (g = 0; g < 2; g++) {
-		snprintf(role, sizeof(role), COW "%d-%.*s", g, ID_HEAD, id);
+		snprintf(role, sizeof(role), COW "%c-%.*s", '0' + g, ID_HEAD, id);
 		umbra_device_name(&p->kernel.area, role, &out->cow[g]);
 	}
 }
