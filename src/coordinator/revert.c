@@ -117,7 +117,8 @@ static size_t count_newer(const struct work *w, const struct umbra_set *set)
 	return n;
 }
 
-/* A set with other volumes stays, without this one. */
+/* A set with other volumes stays, without this one. Who is killed before the copy is gone leaves
+ * one that is in no set: give_up_strays(). */
 static int give_up_part(struct work *w, struct umbra_set *set, struct umbra_error *err)
 {
 	char token[UMBRA_TOKEN_LEN + 1];
@@ -127,16 +128,43 @@ static int give_up_part(struct work *w, struct umbra_set *set, struct umbra_erro
 	for (i = 0; r == 0 && i < set->n_shadows; i++) {
 		if (!is_newer(w, set->shadows[i]))
 			continue;
-		r = umbra_clear_shadow(w->s, set, set->shadows[i], err);
+		r = umbra_drop_shadow(w->s, set->shadows[i], err);
 		if (r == 0)
 			r = umbra_fault_fail("revert.cleared", err);
 		if (r == 0)
-			r = umbra_drop_shadow(w->s, set->shadows[i], err);
+			r = umbra_clear_shadow(w->s, set, set->shadows[i], err);
 	}
 	umbra_token_format(set->time, token);
 	if (r == 0 && umbra_session_warn(w->s, "set %s has no copy of '%s' any more", token,
 					 w->shadow->path) < 0)
 		r = umbra_oom(err);
+	return r;
+}
+
+static bool is_in_a_set(const struct umbra_set_list *list, const struct umbra_id *id)
+{
+	size_t i, k;
+
+	for (i = 0; i < list->n; i++)
+		for (k = 0; k < list->sets[i]->n_shadows; k++)
+			if (strcmp(list->sets[i]->shadows[k]->id.s, id->s) == 0)
+				return true;
+	return false;
+}
+
+static int give_up_strays(struct work *w, const struct umbra_set_list *list,
+			  struct umbra_error *err)
+{
+	struct umbra_shadow stray = *w->shadow; /* of the same volume */
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < w->request.n_newer; i++) {
+		if (is_in_a_set(list, &w->request.newer[i]))
+			continue;
+		stray.id = w->request.newer[i];
+		r = umbra_clear_shadow(w->s, w->set, &stray, err);
+	}
 	return r;
 }
 
@@ -161,6 +189,8 @@ static int give_up(struct work *w, struct umbra_error *err)
 		else
 			r = give_up_part(w, list.sets[i], err);
 	}
+	if (r == 0)
+		r = give_up_strays(w, &list, err);
 	if (r == 0 && whole > 0)
 		r = umbra_delete(w->s, ids, whole, err);
 	return r < 0 ? r : umbra_fault_fail("revert.given-up", err);

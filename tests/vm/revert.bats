@@ -277,10 +277,13 @@ no_room() {
 @test "killed when a set has lost one copy for it: the others of that set are there, and it goes on" {
 	no_room
 	UMBRA_TEST_FAULT=revert.cleared:kill run -1 umbra revert --yes --force "$T/vol" --from "$(token 2)"
-	umbra list --json | jq -e --arg token "$(token 4)" '.sets[-1].timestamp == $token'
 	umbra show "$(token 4)"
 	umbra revert --yes --force "$T/vol" --from "$(token 2)"
 	is_copy 2 ext4
+	# Nothing says of what was given up that it is lost, or still there.
+	umbra list --json | jq -e --arg more "$T/with" --arg token "$(token 4)" '.sets[-1].timestamp == $token and
+		[.sets[-1].volumes[].path] == [$more]'
+	umbra check
 	umbra delete --yes "$(token 4)"
 	umbra check
 }
