@@ -262,21 +262,6 @@ no_room() {
 	blocks 4 | diff - "$T/blocks"
 }
 
-@test "newer copies are given up although the state directory is full" {
-	mkfs.ext4 -q -m 0 /dev/ubdc
-	mkdir "$T/store"
-	mount /dev/ubdc "$T/store"
-	UMBRA_STATE=$T/store/state
-	no_room
-	dd if=/dev/zero of="$T/store/filler" bs=64k 2>"$T/full" || true
-	dd if=/dev/zero of="$T/store/more" bs=512 2>>"$T/full" || true
-	run -0 umbra revert --yes --force "$T/vol" --from "$(token 2)"
-	rm "$T/store/filler" "$T/store/more"
-	is_copy 2 ext4
-	umbra check
-	umbra list --json | jq -e '(.sets | length) == 3 and (.sets[2].volumes | length) == 1'
-}
-
 @test "killed when newer copies were given up: the volume is what it was, and goes back the next time" {
 	local before
 	no_room
