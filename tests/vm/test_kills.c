@@ -264,6 +264,24 @@ Test(kills, compaction)
 		"dm.compacted");
 }
 
+/* Without umbrad, too. */
+Test(kills, what_was_taken_from_a_store_is_given_back_by_who_opens_it)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	const struct umbra_pool_store *live;
+	uint64_t chunks;
+	pid_t pid;
+
+	begin(1);
+	make_compactable();
+	cr_assert(comes_to("dm.given-back", 1, compact, &pid));
+	end_it(pid);
+	p = volume_protected(&v);
+	live = umbra_pool_live(p->pool);
+	cr_assert_eq(umbra_wall_chunks(&p->kernel, live->number, &chunks, &err), 0, "%s", err.text);
+	cr_assert_eq(chunks, (uint64_t)live->segments.n * p->pool->geometry.segment_chunks);
+}
+
 /* --- diff areas --- */
 
 static void add_area(void)
