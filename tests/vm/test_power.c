@@ -31,7 +31,8 @@
 #define LOG_MIB       512U
 #define SEGMENT_BYTES ((size_t)256 << 10)
 #define SECTOR        512U
-#define HOT           (2 * VOLUME_SECTORS_IN_CHUNK * 20) /* sectors that are written between steps */
+#define HOT           (40 * VOLUME_SECTORS_IN_CHUNK) /* sectors that are written between steps */
+#define COLD          200                            /* a chunk that is not among them */
 
 static struct volume_rig v;
 static struct umbra_error err;
@@ -72,7 +73,7 @@ static void fill_disk(void)
 		umbra_dm_header(UMBRA_DM_CHUNK_SECTORS, p);
 		memset(p + bytes, 0, bytes);
 		for (i = 0; i < SEGMENT_BYTES / bytes - 2; i++)
-			umbra_dm_put_exception(p + bytes, i, 1 + i, 2 + i);
+			umbra_dm_put_exception(p + bytes, i, COLD + i, 2 + i);
 	}
 	write_disk(image);
 	free(image);
@@ -253,6 +254,8 @@ static void look(const unsigned char *image, const char *when)
 	size_t i;
 
 	write_disk(image);
+	/* It has seen nothing of the area that is not there at any moment. */
+	lab_run("rm -rf state/* && cp -a state.then/. state");
 	fprintf(stderr, "# %s\n", when);
 	volume_on(&v);
 	p = volume_protected(&v);
@@ -343,6 +346,7 @@ Test(power, the_area_has_a_cache_of_its_own)
 	m.image = malloc(AREA_BYTES);
 	read_disk(m.durable);
 	volume_on(&v);
+	lab_run("cp -a state state.then");
 	record();
 	cr_assert_eq(write_log_open(lab_path("writes"), &m.log), 0);
 	for (; m.at < m.log.n_entries; m.at++)
