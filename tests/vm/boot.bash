@@ -20,7 +20,7 @@ make_machine() {
 		"$root"/local/{local/{bin,sbin},lib/systemd/system-shutdown} \
 		"$root"/etc/systemd/system/local-fs.target.wants
 	ln -s usr/bin usr/sbin usr/lib usr/lib64 "$root"
-	cp "$UMBRA_BUILD"/src/cli/umbra "$root/local/local/bin"
+	cp "$UMBRA_BUILD"/src/cli/umbra "$UMBRA_BUILD"/tests/vm/umbra-vm-files "$root/local/local/bin"
 	cp "$UMBRA_BUILD"/fuse/mount.umbra "$UMBRA_BUILD"/src/guard/umbra-guard \
 		"$UMBRA_BUILD"/src/daemon/umbrad "$root/local/local/sbin"
 	install "$UMBRA_BUILD/src/boot/system-shutdown" \

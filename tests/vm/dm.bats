@@ -122,7 +122,7 @@ like_others() {
 	umbra delete --yes latest
 	create "$T/vol"
 	check_copies "$T/tree" "$T/vol" 3
-	[ "$(sha1sum <&7 | cut -d ' ' -f 1)" = "$(awk 'NR == 1 {print $1}' "$T/sums.2")" ]
+	[ "$(umbra-vm-files sum <&7)" = "$(awk 'NR == 1 {print $1}' "$T/sums.2")" ]
 	exec 7<&-
 	umbra umount "$T/tree"
 	umbra delete --yes --all "$T/vol"

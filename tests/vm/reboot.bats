@@ -101,7 +101,7 @@ unclean_restart() {
 	volume vol /dev/ubdb "$1"
 	umbra storage add --size 100M "$T/vol"
 	copies 3
-	while :; do scribble "$T/vol" $RANDOM; done &
+	while :; do scribble "$T/vol" $RANDOM && sleep 0.1; done &
 	writer=$!
 	sleep 1
 	sync

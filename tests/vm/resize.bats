@@ -57,7 +57,7 @@ open_one() {
 still_open() {
 	exec 6<&-
 	echo 3 >/proc/sys/vm/drop_caches
-	[ "$(sha1sum <&7 | cut -d ' ' -f 1)" = "$OPENED" ]
+	[ "$(umbra-vm-files sum <&7)" = "$OPENED" ]
 	exec 7<&-
 	umbra umount "$T/open"
 }

@@ -45,15 +45,17 @@ slices() {
 # subshell: every set has a second of its own, and nobody waits for it.
 create() {
 	local now=1800000000
-	[ ! -e "$T/clock" ] || now=$(cat "$T/clock")
+	[ ! -e "$T/clock" ] || read -r now <"$T/clock"
 	echo $((now + 1)) >"$T/clock"
 	UMBRA_TEST_NOW=$((now + 1)) umbra create "$@"
 }
 
 # create_token ARG…: the same; adds the set's name to $T/tokens.
 create_token() {
+	local token
 	create "$@" >"$T/created"
-	cut -d ' ' -f 1 "$T/created" >>"$T/tokens"
+	read -r token _ <"$T/created"
+	echo "$token" >>"$T/tokens"
 }
 
 # Ends umbrad and takes everything down, whatever state it is in.
@@ -92,22 +94,10 @@ forget_devices() {
 }
 
 # sums DIR: of every file in it, by name; umbra's own place is not shown in copies.
-sums() { (cd "$1" && find . -path ./.umbra -prune -o -type f -print0 | sort -z | xargs -0r sha1sum); }
+sums() { umbra-vm-files sums "$1"; }
 
 # scribble DIR SEED: changes about half of the files in it, adds some, removes some.
-scribble() {
-	local i
-	RANDOM=$2
-	for i in {1..12}; do
-		case $((RANDOM % 4)) in
-		0) rm -f "$1/$i" ;;
-		1) head -c $((RANDOM * 8)) /dev/urandom >"$1/$i" ;;
-		2) [ ! -e "$1/$i" ] || dd if=/dev/urandom of="$1/$i" bs=4k count=3 \
-			seek=$((RANDOM % 20)) conv=notrunc status=none ;;
-		3) echo "$2" >>"$1/$i" ;;
-		esac
-	done
-}
+scribble() { umbra-vm-files scribble "$1" "$2"; }
 
 # Nobody waits for ever; walls are always suspended.
 nothing_suspended() {
