@@ -80,8 +80,10 @@ struct umbra_storage_ops {
 		      const struct umbra_storage_request *request, struct umbra_error *err);
 
 	/* An area that is out of reach, with its volume or without, by its id: as if it had never
-	 * been. -EEXIST: it can be reached; -ENOENT: there is none. May be NULL. */
-	int (*give_up)(int state_fd, const struct umbra_id *area, struct umbra_error *err);
+	 * been. -EEXIST: it can be reached; -ENOENT: there is none; -EBUSY: not forced. May be
+	 * NULL. */
+	int (*give_up)(int state_fd, const struct umbra_id *area, bool force,
+		       struct umbra_error *err);
 
 	/* The device that the volume of a copy (brief) is on now, mounted or not. -ENODEV: it is
 	 * not there; -ENOENT: nothing is known of it. */

@@ -106,6 +106,11 @@ int umbra_areas_choose(json_t *areas, const char *path, struct umbra_error *err)
 			json_array_remove(areas, i);
 	if (json_array_size(areas) > 0)
 		return 0;
+	if (!there)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "'%s' does not exist, nor was a volume with a diff area mounted "
+				  "there: 'umbra storage' lists all that there are",
+				  path);
 	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 			  "the volume of '%s' has no diff area: 'umbra storage' lists all that "
 			  "there are",

@@ -134,17 +134,12 @@ static int give_up_area(struct work *w, const char *area, bool force, struct umb
 
 	if (!umbra_id_valid(area))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "the request has no valid 'area'");
-	if (!force)
-		return umbra_fail(
-			err, UMBRA_E_BUSY, EBUSY,
-			"diff area %s may be there again, with its shadow copies, when its "
-			"volume is: --force gives them up for good",
-			area);
 	memcpy(id.s, area, sizeof(id.s));
 	p = umbra_providers(&n);
 	for (i = 0; r == -ENOENT && i < n; i++)
 		if (p[i]->storage && p[i]->storage->give_up)
-			r = p[i]->storage->give_up(umbra_engine_state_fd(w->s->engine), &id, err);
+			r = p[i]->storage->give_up(umbra_engine_state_fd(w->s->engine), &id, force,
+						   err);
 	return r < 0 ? r : tell(w, err);
 }
 

@@ -278,6 +278,17 @@ refused() {
 	[ -d "$copy/sub/.umbra" ]
 }
 
+@test "diff areas and volumes that are not there" {
+	local id=11111111-1111-4111-8111-111111111111
+	volume vol $DISK ext4
+	says 1 "'$T/nope' does not exist, nor was" umbra storage list "$T/nope"
+	says 1 "'$T/vol' has no diff area: 'umbra storage add $T/vol'" umbra storage resize --size 40M "$T/vol"
+	says 1 "'$T/vol' has no diff area: 'umbra storage add $T/vol'" umbra storage remove --force "$T/vol"
+	says 1 "has no diff area $id" umbra storage remove $id
+	says 1 "has no diff area $id" umbra storage remove --force $id
+	says 2 "at least 32 MiB, and not 2[0-9]{3} KiB" umbra storage add --size 1% "$T/vol"
+}
+
 # counted PATH: how many copies `umbra volumes` has for what is mounted there.
 counted() { umbra volumes --json | jq --arg path "$1" '.volumes[] | select(.path == $path).copies'; }
 

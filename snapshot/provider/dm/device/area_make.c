@@ -65,8 +65,9 @@ static int wanted_size(uint64_t bytes, int dir, const char *place, struct umbra_
 	int r;
 
 	if (bytes < UMBRA_AREA_MIN)
-		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "a diff area has at least %llu MiB",
-				  UMBRA_AREA_MIN >> 20);
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "a diff area has at least %llu MiB, and not %llu KiB",
+				  UMBRA_AREA_MIN >> 20, (unsigned long long)bytes >> 10);
 	r = umbra_area_room(dir, place, &room, err);
 	if (r < 0 || bytes <= room)
 		return r;

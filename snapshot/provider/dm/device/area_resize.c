@@ -40,8 +40,9 @@ int umbra_area_may_be(const struct umbra_area *a, uint64_t bytes, struct umbra_e
 	int r;
 
 	if (bytes < UMBRA_AREA_MIN)
-		return umbra_fail(err, UMBRA_E_USAGE, EINVAL, "a diff area has at least %llu MiB",
-				  UMBRA_AREA_MIN >> 20);
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "a diff area has at least %llu MiB, and not %llu KiB",
+				  UMBRA_AREA_MIN >> 20, (unsigned long long)bytes >> 10);
 	if (a->kind == UMBRA_AREA_DEVICE)
 		return check_device(a, bytes, err);
 	dir = umbra_area_open_dir(a);

@@ -321,13 +321,26 @@ static int add(int state_fd, const char *state_dir, const struct umbra_storage_r
 	return *out ? 0 : umbra_oom(err);
 }
 
+static int need_area(int state_fd, const struct umbra_volume *volume, struct umbra_error *err)
+{
+	struct umbra_id area;
+	int r = umbra_protected_area_of(state_fd, volume->dev, &area, err);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+			  "'%s' has no diff area: 'umbra storage add %s' makes one", volume->mount,
+			  volume->mount);
+}
+
 static int resize(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
 		  json_t **out, struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
-	int r = umbra_dm_resize(state_fd, request, err), same = r;
+	int r = need_area(state_fd, request->volume, err), same;
 
 	(void)state_dir;
+	same = r = r < 0 ? r : umbra_dm_resize(state_fd, request, err);
 	if (r >= 0)
 		r = umbra_protected_open_dev(state_fd, request->volume->dev,
 					     UMBRA_PROTECTED_WAIT_MS, &p, err);
@@ -356,10 +369,13 @@ static int remove_area(int state_fd, const char *state_dir,
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	_cleanup_pool_ struct umbra_pool *next = NULL;
-	int r = umbra_protected_open_dev(state_fd, request->volume->dev, UMBRA_PROTECTED_WAIT_MS,
-					 &p, err);
+	int r = need_area(state_fd, request->volume, err);
 
 	(void)state_dir;
+	if (r < 0)
+		return r;
+	r = umbra_protected_open_dev(state_fd, request->volume->dev, UMBRA_PROTECTED_WAIT_MS, &p,
+				     err);
 	if (r < 0 && r != -EBUSY && request->force)
 		return umbra_protected_abandon(state_fd, request->volume->dev, err);
 	if (r < 0)
@@ -380,7 +396,7 @@ static int remove_area(int state_fd, const char *state_dir,
 	return r < 0 ? r : umbra_area_destroy(p->area, err);
 }
 
-static int give_up(int state_fd, const struct umbra_id *area, struct umbra_error *err)
+static int give_up(int state_fd, const struct umbra_id *area, bool force, struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = NULL;
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
@@ -397,6 +413,12 @@ static int give_up(int state_fd, const struct umbra_id *area, struct umbra_error
 				  area->s, s.path);
 	if (!umbra_protected_out_of_reach(r))
 		return umbra_fail(err, why.code, r, "%s", why.text);
+	if (!force)
+		return umbra_fail(
+			err, UMBRA_E_BUSY, EBUSY,
+			"diff area %s, of '%s', may be there again, with its shadow copies, when "
+			"its volume is: --force gives them up for good",
+			area->s, s.path);
 	r = umbra_protected_drop(&s, err);
 	return r < 0 ? r : umbra_dm_state_remove(state_fd, area->s, err);
 }
