@@ -7,8 +7,9 @@
 #include <sys/sysmacros.h>
 
 /* While writers are stuck at one wall the next is built behind what they get, and so on until there
- * is a moment without them. */
-#define WALLS 6
+ * is a moment without them, which on a slow disk may be late. umbrad gives an eighth of the pool at
+ * a time, so there is no reason for more. */
+#define WALLS 16
 
 void umbra_store_name(const struct umbra_kernel *k, const char *kind, uint64_t store,
 		      struct umbra_device_name *out)

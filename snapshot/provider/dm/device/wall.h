@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What lies behind the segments of a store that is live: a wall, wall<a…f><S>, a device as long as
+ * What lies behind the segments of a store that is live: a wall, wall<a…p><S>, a device as long as
  * the pool at which a first write that needs more than was granted waits, as it is suspended.
  *
  * Writers that are stuck at a wall keep cow<S> from getting another table. Then the wall itself
