@@ -128,7 +128,7 @@ says() {
 	volume vol $DISK ext4
 	create "$T/vol"
 	umount "$T/vol"
-	dmsetup remove vol # as lvremove does
+	dmsetup remove --retry vol # as lvremove does
 	umbra delete --yes --all "$T/vol" || true
 	umbra check >"$T/line" || true
 	umbra delete --yes --forget "$(grep -om 1 '@GMT[0-9.-]*' "$T/line" | head -n 1)"
