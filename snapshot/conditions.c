@@ -164,6 +164,21 @@ static int ask(struct asking *a, struct umbra_error *err)
 	return r;
 }
 
+void umbra_conditions_ask_one(int state_fd, struct umbra_shadow *shadow)
+{
+	const struct umbra_storage_ops *keeper = keeper_of(shadow);
+	struct umbra_fate fate = {.shadow = shadow};
+
+	if (!keeper || geteuid() != 0 || keeper->fates(state_fd, &fate, 1, NULL) < 0 ||
+	    fate.kind == UMBRA_FATE_UNKNOWN) {
+		free(fate.why);
+		return;
+	}
+	free(shadow->why);
+	shadow->condition = fate.condition;
+	shadow->why = fate.why;
+}
+
 static int write_down(struct asking *a, const struct umbra_fate *fate, struct umbra_error *err)
 {
 	const struct umbra_shadow *shadow = fate->shadow;

@@ -27,5 +27,9 @@ bool umbra_conditions_can_ask(struct umbra_set *const *sets, size_t n);
 int umbra_conditions_ask(struct umbra_engine *e, bool *changed, json_t *gone,
 			 struct umbra_error *err);
 
+/* Of one copy, for who could not open it: fills in `condition` and `why`, unless its provider
+ * cannot tell. */
+void umbra_conditions_ask_one(int state_fd, struct umbra_shadow *shadow);
+
 /* The copy was deleted. That nothing was noted is fine. */
 void umbra_conditions_drop(int state_fd, const char *shadow_id);

@@ -408,6 +408,29 @@ int umbra_engine_find_set(struct umbra_engine *e, const char *name, struct umbra
 	return r;
 }
 
+int umbra_engine_say_lost(struct umbra_engine *e, const struct umbra_shadow *shadow, int r,
+			  struct umbra_error *err)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	_cleanup_free_ char *text = NULL;
+	char token[UMBRA_TOKEN_LEN + 1];
+	struct umbra_shadow *own;
+
+	if (r == -EBUSY || !e->catalog ||
+	    umbra_catalog_load_shadow(e->catalog, shadow->id.s, &set, NULL) < 0 ||
+	    umbra_conditions_show(e->state_fd, &set, 1, NULL) < 0)
+		return 0;
+	own = umbra_set_shadow(set, &shadow->id);
+	if (!own)
+		return 0;
+	umbra_conditions_ask_one(e->state_fd, own);
+	if (own->condition != UMBRA_CONDITION_LOST)
+		return 0;
+	text = umbra_set_lost_text(set, own);
+	umbra_token_format(set->time, token);
+	return umbra_fail(err, UMBRA_E_DAMAGED, r, "set %s: %s", token, text ? text : "?");
+}
+
 /* By the name of its set, which people know, where that can be had. */
 static int cannot_open(struct umbra_engine *e, const struct umbra_shadow *shadow, int r,
 		       struct umbra_error *err)
@@ -415,6 +438,8 @@ static int cannot_open(struct umbra_engine *e, const struct umbra_shadow *shadow
 	_cleanup_set_ struct umbra_set *set = NULL;
 	char token[UMBRA_TOKEN_LEN + 1];
 
+	if (umbra_engine_say_lost(e, shadow, r, err) < 0)
+		return r;
 	if (!e->catalog || umbra_catalog_load_shadow(e->catalog, shadow->id.s, &set, NULL) < 0)
 		return umbra_wrap(err, r, "opening shadow copy '%s' of '%s'", shadow->id.s,
 				  shadow->path);
@@ -427,7 +452,7 @@ int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *
 {
 	const struct umbra_provider *p = umbra_provider_find(shadow->provider);
 	_cleanup_set_ struct umbra_set *set = NULL;
-	size_t i;
+	const struct umbra_shadow *own;
 	int r;
 
 	if (!p) {
@@ -440,15 +465,13 @@ int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *
 		r = umbra_catalog_load_shadow(e->catalog, shadow->id.s, &set, err);
 		if (r < 0)
 			return r;
-		for (i = 0; i < set->n_shadows; i++)
-			if (strcmp(set->shadows[i]->id.s, shadow->id.s) == 0)
-				break;
-		if (i == set->n_shadows)
+		own = umbra_set_shadow(set, &shadow->id);
+		if (!own)
 			return umbra_fail(err, UMBRA_E_DAMAGED, EUCLEAN,
 					  "the catalog contradicts itself about shadow copy '%s': "
 					  "'umbra check --rebuild' makes it anew",
 					  shadow->id.s);
-		shadow = set->shadows[i];
+		shadow = own;
 	}
 	r = p->open(e->state_fd, shadow, out, err);
 	return r < 0 ? cannot_open(e, shadow, r, err) : 0;

@@ -82,6 +82,13 @@ int umbra_set_list_find_for(const struct umbra_set_list *list, const char *name,
 int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *shadow,
 			     struct umbra_root **out, struct umbra_error *err);
 
+/*
+ * For who could not use a copy, for r, which err has: where its provider says that it is lost, err
+ * says so, as all commands do (umbra_set_lost_text()), and this returns r; else 0.
+ */
+int umbra_engine_say_lost(struct umbra_engine *e, const struct umbra_shadow *shadow, int r,
+			  struct umbra_error *err);
+
 /* Is path (absolute, real) inside the state directory? Such a path is never copied or mounted on.
  */
 bool umbra_engine_owns(const struct umbra_engine *e, const char *path);

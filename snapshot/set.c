@@ -201,6 +201,67 @@ struct umbra_shadow *umbra_set_covering(const struct umbra_set *set, const char 
 	return best;
 }
 
+struct umbra_shadow *umbra_set_shadow(const struct umbra_set *set, const struct umbra_id *id)
+{
+	size_t i;
+
+	for (i = 0; i < set->n_shadows; i++)
+		if (strcmp(set->shadows[i]->id.s, id->s) == 0)
+			return set->shadows[i];
+	return NULL;
+}
+
+/* "'/a', '/b'": what is not lost. *worst: of these. Returns how many. */
+static size_t not_lost(const struct umbra_set *set, char **paths, enum umbra_condition *worst)
+{
+	const struct umbra_shadow *shadow;
+	size_t i, n = 0;
+	char *more;
+
+	for (i = 0; i < set->n_shadows; i++) {
+		shadow = set->shadows[i];
+		if (shadow->condition == UMBRA_CONDITION_LOST)
+			continue;
+		more = umbra_asprintf("%s%s'%s'", *paths ? *paths : "", n++ ? ", " : "",
+				      shadow->path);
+		free(*paths);
+		*paths = more;
+		if (shadow->condition > *worst)
+			*worst = shadow->condition;
+	}
+	return n;
+}
+
+static char *goes_too(const struct umbra_set *set)
+{
+	enum umbra_condition worst = UMBRA_CONDITION_GOOD;
+	_cleanup_free_ char *paths = NULL;
+	size_t n = not_lost(set, &paths, &worst);
+
+	if (n == 0)
+		return strdup("");
+	return umbra_asprintf("; its %s of %s %s, and %s too", n == 1 ? "copy" : "copies",
+			      paths ? paths : "?",
+			      worst <= UMBRA_CONDITION_REVERTING ? "can still be read"
+			      : n == 1                           ? "is not lost"
+								 : "are not lost",
+			      n == 1 ? "goes" : "go");
+}
+
+char *umbra_set_lost_text(const struct umbra_set *set, const struct umbra_shadow *shadow)
+{
+	_cleanup_free_ char *others = goes_too(set);
+	const char *why = shadow->why ? shadow->why : "?";
+	char token[UMBRA_TOKEN_LEN + 1];
+
+	if (strstr(why, "'umbra storage remove "))
+		return umbra_asprintf("the shadow copy of '%s' is lost: %s", shadow->path, why);
+	umbra_token_format(set->time, token);
+	return umbra_asprintf("the shadow copy of '%s' is lost: %s; 'umbra delete %s' removes the "
+			      "set%s",
+			      shadow->path, why, token, others ? others : "");
+}
+
 enum umbra_condition umbra_set_condition(const struct umbra_set *set)
 {
 	enum umbra_condition best = set->n_shadows ? UMBRA_CONDITION_LOST : UMBRA_CONDITION_GOOD;

@@ -73,7 +73,8 @@ struct umbra_shadow {
 			  NULL */
 	bool brief;    /* loaded without data, notes and above */
 	enum umbra_condition condition; /* as found out when its provider was asked last: */
-	char *why; /* conditions.h; a term of a few words, ": ", and the rest. GOOD: NULL */
+	char *why; /* conditions.h; a term of a few words, ": ", and the rest. GOOD: NULL. Where the
+		    * copy cannot be deleted, but given up, it says how ("umbra storage remove") */
 };
 
 struct umbra_step {
@@ -124,6 +125,13 @@ int umbra_set_add_step(struct umbra_set *set, const char *name, int64_t us);
 /* The set's member that holds path: the one with the longest volume path at or above it, or NULL.
  */
 struct umbra_shadow *umbra_set_covering(const struct umbra_set *set, const char *path);
+
+/* The set's member of that id, or NULL. */
+struct umbra_shadow *umbra_set_shadow(const struct umbra_set *set, const struct umbra_id *id);
+
+/* What there is to say of a copy of it that is LOST: why, and what to do, which may be to delete
+ * the set; then also what else of it would go. To be freed. */
+char *umbra_set_lost_text(const struct umbra_set *set, const struct umbra_shadow *shadow);
 
 /* That of the best of its copies. */
 enum umbra_condition umbra_set_condition(const struct umbra_set *set);

@@ -54,16 +54,15 @@ static int none_covers(const struct umbra_doomed *d, const char *path, int state
 static int choose_covering(struct umbra_doomed *d, const char *path, bool all, int state_fd,
 			   struct umbra_error *err)
 {
-	_cleanup_free_ char *real = NULL;
 	size_t i;
-	int r = umbra_cli_path(path, &real, err);
+	int r = umbra_cli_path(path, &d->path, err);
 
 	if (r < 0)
 		return r;
 	for (i = 0; i < d->all->n && (all || d->n == 0); i++)
-		if (umbra_set_covering(d->all->sets[i], real))
+		if (umbra_set_covering(d->all->sets[i], d->path))
 			choose(d, d->all->sets[i]);
-	return d->n == 0 ? none_covers(d, real, state_fd, err) : 0;
+	return d->n == 0 ? none_covers(d, d->path, state_fd, err) : 0;
 }
 
 static int choose_all(struct umbra_doomed *d, const struct umbra_args *args, int state_fd,
@@ -93,11 +92,19 @@ static int choose_all(struct umbra_doomed *d, const struct umbra_args *args, int
 /* Many sets at once are not deleted by a slip, nor one that somebody reads. */
 static int confirm(const struct umbra_doomed *d, bool yes, struct umbra_error *err)
 {
+	_cleanup_free_ char *besides = NULL;
+
 	if (!yes && d->n > 1 && !isatty(STDIN_FILENO))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "this deletes %zu sets: say --yes if that is meant", d->n);
 	if (!yes && (d->n > 1 || d->readers) && isatty(STDIN_FILENO))
 		return umbra_question(d, err);
+	besides = umbra_doomed_besides(d);
+	if (!besides)
+		return umbra_oom(err);
+	if (*besides)
+		umbra_log_warning("copies of %s in the same %s go, too", besides,
+				  d->n == 1 ? "set" : "sets");
 	if (d->readers)
 		umbra_log_warning("%s in use by %s, which may not be able to read on",
 				  d->n == 1 ? "the set is" : "the sets are", d->readers);
@@ -168,7 +175,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	_cleanup_engine_ struct umbra_engine *engine = NULL;
 	_cleanup_set_list_ struct umbra_set_list list = {0};
 	_cleanup_free_ const struct umbra_set **sets = NULL;
-	_cleanup_free_ char *readers = NULL;
+	_cleanup_free_ char *readers = NULL, *path = NULL;
 	struct umbra_doomed d = {.all = &list};
 	int r;
 
@@ -180,6 +187,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r == 0)
 		r = choose_all(&d, args, umbra_engine_state_fd(engine), err);
 	sets = d.sets;
+	path = d.path;
 	if (r < 0)
 		return r;
 	readers = umbra_readers_of(umbra_engine_state_dir(engine), d.sets, d.n);

@@ -6,6 +6,7 @@
 
 #include "cli/settable.h"
 #include "common/text.h"
+#include "common/util.h"
 
 #define SHOWN_MAX  10 /* sets; of more, only some at each end */
 #define SHOWN_ENDS 3
@@ -82,11 +83,65 @@ static void show_last(const struct umbra_doomed *d)
 	}
 }
 
+/* Is it of another volume than that of the path, and can be had again? */
+static bool is_besides(const struct umbra_doomed *d, const struct umbra_set *set,
+		       const struct umbra_shadow *shadow)
+{
+	return shadow != umbra_set_covering(set, d->path) &&
+	       shadow->condition != UMBRA_CONDITION_LOST;
+}
+
+/* Is there one of the same volume in a set before that one? */
+static bool is_told(const struct umbra_doomed *d, size_t before, const char *path)
+{
+	size_t i, k;
+
+	for (i = 0; i < before; i++)
+		for (k = 0; k < d->sets[i]->n_shadows; k++)
+			if (strcmp(d->sets[i]->shadows[k]->path, path) == 0 &&
+			    is_besides(d, d->sets[i], d->sets[i]->shadows[k]))
+				return true;
+	return false;
+}
+
+char *umbra_doomed_besides(const struct umbra_doomed *d)
+{
+	char *list = strdup(""), *more;
+	size_t i, k;
+
+	for (i = 0; d->path && i < d->n; i++) {
+		for (k = 0; list && k < d->sets[i]->n_shadows; k++) {
+			const struct umbra_shadow *shadow = d->sets[i]->shadows[k];
+
+			if (!is_besides(d, d->sets[i], shadow) || is_told(d, i, shadow->path))
+				continue;
+			more = umbra_asprintf("%s%s'%s'", list, *list ? ", " : "", shadow->path);
+			free(list);
+			list = more;
+		}
+	}
+	return list;
+}
+
+static int show_besides(const struct umbra_doomed *d, struct umbra_error *err)
+{
+	_cleanup_free_ char *paths = umbra_doomed_besides(d);
+	_cleanup_free_ char *shown = paths ? umbra_text_printable_dup(paths) : NULL;
+
+	if (!shown)
+		return umbra_oom(err);
+	if (*shown)
+		fprintf(stderr, "Copies of %s in the same sets go with them.\n", shown);
+	return 0;
+}
+
 int umbra_question(const struct umbra_doomed *d, struct umbra_error *err)
 {
 	char answer[16] = "";
 	int r = show_sets(d, err);
 
+	if (r == 0)
+		r = show_besides(d, err);
 	if (r < 0)
 		return r;
 	if (d->n == d->all->n)

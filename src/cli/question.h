@@ -8,8 +8,13 @@ struct umbra_doomed {
 	const struct umbra_set_list *all;
 	const struct umbra_set **sets; /* of all, oldest first */
 	size_t n;
+	char *path;          /* they were chosen for what they have of it, or NULL */
 	const char *readers; /* as umbra_readers_of(), or NULL */
 };
+
+/* "'/a', '/b'": volumes besides that of path, of which copies that are not lost go with it. "":
+ * none. To be freed. */
+char *umbra_doomed_besides(const struct umbra_doomed *doomed);
 
 /* Shows on standard error what would go, and asks the terminal on standard input. 0, or -ECANCELED:
  * the answer was not yes. */

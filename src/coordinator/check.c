@@ -12,16 +12,16 @@
 
 /* Whoever keeps it knows that it cannot be read. Of what will be readable again more is said of the
  * diff area that it is in. */
-static int report_condition(const struct umbra_shadow *shadow, const char *token, json_t *problems)
+static int report_condition(const struct umbra_set *set, const struct umbra_shadow *shadow,
+			    const char *token, json_t *problems)
 {
+	_cleanup_free_ char *lost = NULL;
 	char term[UMBRA_TERM_MAX];
 
-	if (shadow->condition == UMBRA_CONDITION_LOST)
-		return umbra_report(
-			problems,
-			"set %s: the shadow copy of '%s' is lost: %s; 'umbra delete %s' "
-			"removes the set",
-			token, shadow->path, shadow->why, token);
+	if (shadow->condition == UMBRA_CONDITION_LOST) {
+		lost = umbra_set_lost_text(set, shadow);
+		return lost ? umbra_report(problems, "set %s: %s", token, lost) : -ENOMEM;
+	}
 	return umbra_report(problems, "set %s: the shadow copy of '%s' cannot be read now: %s",
 			    token, shadow->path, umbra_condition_term(shadow->why, term));
 }
@@ -36,7 +36,7 @@ static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
 
 	umbra_token_format(set->time, token);
 	if (shadow->condition > UMBRA_CONDITION_REVERTING)
-		return report_condition(shadow, token, problems) < 0 ? umbra_oom(err) : 0;
+		return report_condition(set, shadow, token, problems) < 0 ? umbra_oom(err) : 0;
 	if (umbra_engine_open_shadow(s->engine, shadow, &root, &why) == 0) {
 		umbra_root_close(root);
 		return 0;

@@ -206,6 +206,8 @@ static int begin(struct work *w, struct umbra_revert **out, struct umbra_error *
 	w->request.shadow = w->shadow;
 	w->request.watch = &w->s->watch;
 	r = w->ops->begin(&w->request, out, err);
+	if (r < 0 && r != -ENOSPC)
+		umbra_engine_say_lost(w->s->engine, w->shadow, r, err);
 	if (r != -ENOSPC || !w->force || w->request.n_newer == 0)
 		return r;
 	r = give_up(w, err);

@@ -209,6 +209,13 @@ while_written() {
 	write_over 1
 	eventually logged "shadow copies of .* are lost: .*$PLACE"
 	eventually said_lost
+	# What would not help is not advised.
+	run umbra check
+	echo "$output"
+	[ "$(grep -c "copy of .* is lost: .*'umbra storage remove --force [0-9a-f-]*' gives it up)$" <<<"$output")" = 2 ]
+	[[ $output != *"umbra delete"* ]]
+	run umbra versions "$T/vol/line"
+	[[ $output == *"is lost: "*"'umbra storage remove --force "* && $output != *"umbra delete"* ]]
 	look
 	[ "$LOST" = 12 ]
 	[ "$(layer vol)" = out ]

@@ -109,6 +109,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 }
 
 @test "a set of two volumes, of which one lost its copy: what is there can be read" {
+	local also
 	two_copies
 	volume more /dev/ubdc ext4
 	echo two >"$T/more/file"
@@ -124,7 +125,50 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	[ "$(cat "$T/tree/latest$T/more/file")" = two ]
 	run ! ls "$T/tree/latest$T/vol"
 	umbra umount "$T/tree"
-	umbra delete --yes --all "$T/vol"
+	# Who is told to delete the set is told what else is in it.
+	also="'umbra delete $(token 3)' removes the set; its copy of '$T/more' can still be read, and goes too"
+	run -1 umbra check
+	[ "$(grep -c "removes the set$" <<<"$output")" = 2 ]
+	[ "$(grep -cF "'$T/vol' is lost: written without umbra's layer" <<<"$output")" = 3 ]
+	[ "$(grep -cF "$also" <<<"$output")" = 1 ]
+	run -1 umbra diff --from "$(token 3)" "$T/vol/file"
+	[[ $output == *"$also" ]]
+	run -1 umbra versions "$T/vol/file"
+	[ "$(grep -cF "$also" <<<"$output")" = 1 ]
+	run -0 umbra delete --yes --all "$T/vol"
+	[ "$(grep -c "warning: copies of '$T/more' in the same sets go, too" <<<"$output")" = 1 ]
+	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
+}
+
+# told TERM: what list says of the first set's copy of $T/vol, who reads it is told, too.
+told() {
+	local why
+	why=$(umbra list --json | jq -r --arg vol "$T/vol" '.sets[0].volumes[] | select(.path == $vol).why')
+	[[ $why == "$1: "* ]] || { echo "list says $why"; return 1; }
+	run -1 umbra versions "$T/vol/gone"
+	[ "$(grep -cF "the shadow copy of '$T/vol' is lost: $why; 'umbra delete $(token 1)'" <<<"$output")" = 1 ]
+	run -1 umbra diff --from "$(token 1)" "$T/vol/big"
+	grep -F "is lost: $why; " <<<"$output"
+	umount "$T/vol"
+	run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+	mount /dev/mapper/vol "$T/vol"
+	grep -F "is lost: $why; " <<<"$output"
+}
+
+@test "a copy that was given up, or whose diff area was removed: who reads it is told that" {
+	local k
+	volume vol /dev/ubdb ext4
+	volume more /dev/ubdc ext4
+	umbra storage add --size 40M "$T/vol"
+	create_token "$T/more" "$T/vol"
+	for k in 1 2 3 4; do
+		head -c 14M /dev/urandom | dd of="$T/vol/big" bs=1M conv=notrunc,fsync status=none
+		create_token "$T/vol"
+	done
+	told "given up"
+	umbra storage remove --force "$T/vol"
+	told "diff area removed"
+	umbra delete --yes "$(token 1)"
 }
 
 @test "a set with one copy lost and one missing: all say both, and what can be deleted is" {
@@ -161,7 +205,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	run -0 umbra activate
 	[ "$(grep -cE "warning: the shadow copy of '$T/vol' in set $(token 1) is lost: " <<<"$output")" = 1 ]
 	run -1 umbra diff --from latest "$T/vol/file"
-	[[ $output == *"the shadow copy of '$T/vol' in set $(token 2): it is lost"* ]]
+	[[ $output == *"the shadow copy of '$T/vol' is lost: written without"*"'umbra delete $(token 2)' removes the set" ]]
 	umount "$T/vol"
 	dmsetup remove --retry vol
 	run -1 umbra activate

@@ -84,9 +84,7 @@ int umbra_dm_refuse_lost(const struct umbra_protected *p, const struct umbra_poo
 
 	if (copy->state != UMBRA_POOL_LOST)
 		return 0;
-	return umbra_fail(err, UMBRA_E_DAMAGED, EIO,
-			  "it is lost (%s): 'umbra delete' removes its set",
-			  lost_why(p, copy, why));
+	return umbra_fail(err, UMBRA_E_DAMAGED, EIO, "it is lost: %s", lost_why(p, copy, why));
 }
 
 /* --- what can be read --- */
