@@ -234,6 +234,8 @@ no_room() {
 	no_room
 	run -1 umbra revert --yes "$T/vol" --from "$(token 2)"
 	[[ $output == *"no room"*"2 newer shadow copies"*"older"*--force* ]]
+	# A larger one inside would not lie where the copy has it.
+	[[ $output != *resize* ]]
 	umbra check
 	blocks 4 | diff - "$T/blocks"
 	run -0 umbra revert --yes --force "$T/vol" --from "$(token 2)"
@@ -300,6 +302,43 @@ no_room() {
 	umbra check
 	umbra revert --yes "$T/vol" --from "$(token 1)"
 	is_copy 1 ext4
+}
+
+@test "the diff area was made larger since: it is said how large it was, and that size again helps" {
+	local advice
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 48M "$T/vol"
+	copies 1
+	umbra storage resize --size 64M "$T/vol"
+	create_token "$T/vol"
+	umount "$T/vol"
+	run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+	[[ $output == *"has 64 MiB, and had 48 when"*"umbra restore"* ]]
+	advice=$(grep -o "umbra storage resize [^']*" <<<"$output")
+	mount /dev/mapper/vol "$T/vol"
+	$advice
+	umount "$T/vol"
+	umbra revert --yes "$T/vol" --from "$(token 1)"
+	e2fsck -fn /dev/mapper/vol
+	mount /dev/mapper/vol "$T/vol"
+	sums "$T/vol" | diff - "$T/sums.1"
+	umbra check
+}
+
+@test "no room to keep newer copies in a diff area elsewhere: that can be made larger" {
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 32M --at /dev/ubdc "$T/vol"
+	head -c 14M /dev/urandom >"$T/vol/big"
+	copies 1
+	dd if=/dev/urandom of="$T/vol/big" bs=1M count=14 conv=notrunc,fsync status=none
+	create_token "$T/vol"
+	umount "$T/vol"
+	run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
+	[[ $output == *"no room"*"make it larger"*--force* ]]
+	mount /dev/mapper/vol "$T/vol"
+	umbra storage resize --size 64M "$T/vol"
+	umount "$T/vol"
+	umbra revert --yes "$T/vol" --from "$(token 1)"
 }
 
 @test "what bad input gets" {

@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/fault.h"
@@ -112,6 +113,42 @@ static int open_locked(const struct umbra_dm_revert *v, struct umbra_protected *
 	return r;
 }
 
+/* How large the area's file is in the copy; 0: it cannot be told. */
+static uint64_t size_in_copy(const struct umbra_dm_revert *v)
+{
+	struct stat st;
+
+	return fstatat(v->root->fd, UMBRA_AREA_DIR "/" UMBRA_AREA_NAME, &st, AT_SYMLINK_NOFOLLOW) <
+				       0 ||
+			       !S_ISREG(st.st_mode)
+		       ? 0
+		       : (uint64_t)st.st_size;
+}
+
+/* One that only got larger begins where it was: made smaller it is what it was. */
+static int lies_elsewhere(const struct umbra_dm_revert *v, const struct umbra_protected *p,
+			  struct umbra_error *err)
+{
+	const uint64_t was = size_in_copy(v), is = umbra_area_sectors(p->area) * UMBRA_DM_SECTOR;
+	const char *place = umbra_area_place(p->area);
+
+	if (was >= UMBRA_AREA_MIN && was < is)
+		return umbra_fail(
+			err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+			"the diff area '%s' has %llu MiB, and had %llu when the shadow copy was "
+			"made: going back would lose it with all copies; mount the volume, give "
+			"the area its size of then ('umbra storage resize --size %lluK %s'), and "
+			"try again ('umbra restore' brings back files without that)",
+			place, (unsigned long long)is >> 20, (unsigned long long)was >> 20,
+			(unsigned long long)was >> 10, p->path);
+	return umbra_fail(
+		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
+		"in the shadow copy the diff area '%s' does not lie where it lies now (it "
+		"was resized since), and going back would lose it with all copies: 'umbra "
+		"restore' brings back files",
+		place);
+}
+
 /* What comes back must still have the area's file where the area is. */
 static int check_area(const struct umbra_dm_revert *v, const struct umbra_protected *p,
 		      struct umbra_error *err)
@@ -121,12 +158,7 @@ static int check_area(const struct umbra_dm_revert *v, const struct umbra_protec
 
 	if (r != -EBADMSG && r != -ENOENT)
 		return r < 0 ? umbra_fail(err, why.code, r, "%s", why.text) : 0;
-	return umbra_fail(
-		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
-		"in the shadow copy the diff area '%s' does not lie where it lies now (it "
-		"was resized since), and going back would lose it with all copies: 'umbra "
-		"restore' brings back files",
-		umbra_area_place(p->area));
+	return lies_elsewhere(v, p, err);
 }
 
 /* --- room --- */
@@ -147,6 +179,16 @@ static int list_newer(struct umbra_revert_request *q, const struct umbra_protect
 	return 0;
 }
 
+/* What makes room. A larger area inside the volume would not lie where the copy has it. */
+static const char *room_advice(const struct umbra_protected *p, uint32_t copy)
+{
+	if (umbra_area_is_inside(p->area))
+		return copy > 0 ? "delete copies older than the one to go back to, or " : "";
+	return copy > 0 ? "delete copies older than the one to go back to, make it larger ('umbra "
+			  "storage resize'), or "
+			: "make it larger ('umbra storage resize'), or ";
+}
+
 static int no_room(struct umbra_revert_request *q, const struct umbra_dm_revert *v,
 		   const struct umbra_protected *p, uint32_t copy, uint64_t need,
 		   struct umbra_error *err)
@@ -155,12 +197,11 @@ static int no_room(struct umbra_revert_request *q, const struct umbra_dm_revert 
 		return umbra_oom(err);
 	return umbra_fail(
 		err, UMBRA_E_NO_SPACE, ENOSPC,
-		"the diff area of '%s' has no room for the %llu MiB that %s to stay as now: %smake "
-		"it "
-		"larger ('umbra storage resize'), or give the newer copies up with --force",
+		"the diff area of '%s' has no room for the %llu MiB that %s to stay as now: %sgive "
+		"the newer copies up with --force",
 		q->shadow->path, (unsigned long long)(need * v->chunk_bytes >> 20) + 1,
 		UMBRA_COUNT(q->n_newer, "newer shadow copy needs", "newer shadow copies need"),
-		copy > 0 ? "delete copies older than the one to go back to, " : "");
+		room_advice(p, copy));
 }
 
 /* All of it is read. As long as that takes others have the lock: who writes to the volume may need
