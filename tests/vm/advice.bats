@@ -118,7 +118,7 @@ says() {
 		# shellcheck disable=SC2086 # words
 		says 1 "'$T/vol' has a diff area.*mount it first" umbra storage $verb "$T/vol"
 	done
-	dmsetup remove vol
+	dmsetup remove --retry vol
 	says 1 "volume 'vol' .*is not there.*umbra storage remove --force [0-9a-f-]{36}" \
 		umbra storage remove "$T/vol"
 }

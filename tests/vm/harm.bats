@@ -339,7 +339,7 @@ as_other() { setpriv --reuid 1234 --regid 1234 --clear-groups "$@"; }
 		umbra check
 		umbra delete --yes --all "$T/vol"
 		umount "$T/vol"
-		dmsetup remove vol
+		dmsetup remove --retry vol
 		rm -r "$UMBRA_STATE/dm" "$T/tokens"
 	done
 }

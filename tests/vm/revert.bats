@@ -118,7 +118,8 @@ each_filesystem() {
 @test "killed at any point it goes on; meanwhile it is named, and nothing is made or lost" {
 	local point verb n=0
 	reverted_volume ext4 3 /dev/ubdc
-	for point in $(fault_points dm.revert revert.begun dm.superblock); do
+	# Counting is for newer copies, of which there are none.
+	for point in $(fault_points dm.revert revert.begun dm.superblock | grep -v counting); do
 		n=$((n + 1))
 		UMBRA_TEST_FAULT=$point:kill run -1 umbra revert --yes "$T/vol" --from "$(token 1)"
 		if [ "$point" != dm.superblock ] && [ "$point" != dm.reverted ]; then
@@ -364,10 +365,14 @@ no_room() {
 	run -1 umbra revert --yes "$T/vol" --from oldest
 	[[ $output == *"in use"* ]]
 	dmsetup remove over
-	# Lost.
+	# Without the layer.
 	dmsetup table "$(dmsetup ls | awk '/-real/ {print $1}')" >"$T/table"
 	dmsetup load vol "$T/table"
 	dmsetup resume vol
 	run -1 umbra revert --yes "$T/vol" --from oldest
-	[[ $output == *lost* ]]
+	[[ $output == *"not activated"*"its table was replaced"*"umbra activate"* ]] ||
+		{ echo "$output"; false; }
+	umbra activate
+	umbra revert --yes "$T/vol" --from oldest
+	is_copy 1 ext4
 }
