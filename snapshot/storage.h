@@ -50,7 +50,8 @@ struct umbra_storage_watch {
 };
 
 /*
- * Reports are objects {"volume","place","kind":"inside"|"file"|"device","size","used","copies",
+ * Reports are objects
+ * {"volume","area","place","kind":"inside"|"file"|"device","size","used","copies",
  * "lost","state":"active"|"idle"|"reverting"|"inactive"|"missing"|"lost"|"unknown"[,"why"]
  * [,"problem"]}; sizes in bytes; problem: what is wrong with where it is, and what to do; "lost":
  * how many copies are; reverting to lost, and why, are the conditions of a shadow copy (set.h),

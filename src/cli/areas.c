@@ -25,7 +25,21 @@ static const char *number(const json_t *area, const char *key, bool is_size, cha
 	return out;
 }
 
-static void add_row(struct umbra_table *table, const json_t *area)
+/* Do volumes have the same path? Then their ids tell them apart. */
+static bool is_ambiguous(const json_t *areas, const char *path)
+{
+	const json_t *area;
+	size_t i, n = 0;
+
+	json_array_foreach (areas, i, area) {
+		_cleanup_free_ char *volume = NULL;
+
+		n += umbra_doc_get_path(area, "volume", &volume) == 0 && strcmp(volume, path) == 0;
+	}
+	return n > 1;
+}
+
+static void add_row(struct umbra_table *table, const json_t *areas, const json_t *area)
 {
 	_cleanup_free_ char *volume = NULL, *place = NULL;
 	char size[NUMBER_MAX], used[NUMBER_MAX], copies[NUMBER_MAX], lost[NUMBER_MAX];
@@ -35,12 +49,14 @@ static void add_row(struct umbra_table *table, const json_t *area)
 	if (umbra_doc_get_path(area, "volume", &volume) < 0 ||
 	    umbra_doc_get_path(area, "place", &place) < 0)
 		return;
-	umbra_table_row(table, (const char *[]){volume, place, number(area, "size", true, size),
-						number(area, "used", true, used),
-						number(area, "copies", false, copies),
-						number(area, "lost", false, lost),
-						umbra_doc_string(area, "state"),
-						umbra_condition_term(why ? why : "", term)});
+	umbra_table_row(table,
+			(const char *[]){
+				volume, place,
+				is_ambiguous(areas, volume) ? umbra_doc_string(area, "area") : NULL,
+				number(area, "size", true, size), number(area, "used", true, used),
+				number(area, "copies", false, copies),
+				number(area, "lost", false, lost), umbra_doc_string(area, "state"),
+				umbra_condition_term(why ? why : "", term)});
 }
 
 static void print_why(const json_t *area, bool *first)
@@ -57,6 +73,7 @@ int umbra_areas_print(const json_t *areas, struct umbra_error *err)
 	static const struct umbra_column columns[] = {
 		{.title = "VOLUME"},
 		{.title = "DIFF AREA"},
+		{.title = "ID", .optional = true},
 		{.title = "SIZE", .right = true},
 		{.title = "USED", .right = true},
 		{.title = "COPIES", .right = true},
@@ -71,7 +88,7 @@ int umbra_areas_print(const json_t *areas, struct umbra_error *err)
 	int r;
 
 	json_array_foreach (areas, i, area)
-		add_row(table, area);
+		add_row(table, areas, area);
 	r = umbra_table_print(table, err);
 	json_array_foreach (areas, i, area)
 		if (r == 0)

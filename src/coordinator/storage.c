@@ -117,12 +117,38 @@ static int tell(struct work *w, struct umbra_error *err)
 	return r < 0 ? r : umbra_reconcile(w->s, NULL, err);
 }
 
+/* By a path that more than one volume was mounted at only that goes which is mounted there now. */
+static void name_others(struct work *w)
+{
+	const char *path = w->request.volume->mount;
+	_cleanup_json_ json_t *areas = json_array();
+	const json_t *area;
+	size_t i;
+
+	if (!areas || list_one(w->s, w->ops, areas, NULL) < 0)
+		return;
+	json_array_foreach (areas, i, area) {
+		_cleanup_free_ char *volume = NULL;
+
+		if (umbra_doc_get_path(area, "volume", &volume) == 0 && strcmp(volume, path) == 0)
+			umbra_session_warn(
+				w->s,
+				"removed is the diff area of the volume that is mounted at '%s' "
+				"now; that of another one, %s, is left ('umbra storage' shows it)",
+				path, umbra_doc_string(area, "area"));
+	}
+}
+
 static int remove_area(struct work *w, struct umbra_error *err)
 {
 	int r = w->ops->remove(umbra_engine_state_fd(w->s->engine),
 			       umbra_engine_state_dir(w->s->engine), &w->request, err);
 
-	return r < 0 ? r : tell(w, err);
+	if (r == 0)
+		r = tell(w, err);
+	if (r == 0)
+		name_others(w);
+	return r;
 }
 
 static int give_up_area(struct work *w, const char *area, bool force, struct umbra_error *err)
@@ -205,29 +231,48 @@ int umbra_storage_refuse_frozen(const json_t *request, struct umbra_error *err)
 	return r == 0 && path ? refuse_frozen_area(request, path, err) : r;
 }
 
+static bool is_in_state(const json_t *area, const char *state)
+{
+	const char *is = umbra_doc_string(area, "state");
+
+	return is && strcmp(is, state) == 0;
+}
+
+/* One that is lost only where there is no other. */
+static const json_t *area_at(const json_t *areas, const char *path)
+{
+	const json_t *area, *lost = NULL;
+	size_t i;
+
+	json_array_foreach (areas, i, area) {
+		_cleanup_free_ char *volume = NULL;
+
+		if (umbra_doc_get_path(area, "volume", &volume) < 0 || strcmp(volume, path) != 0)
+			continue;
+		if (!is_in_state(area, "lost"))
+			return area;
+		lost = area;
+	}
+	return lost;
+}
+
 int umbra_storage_of_unmounted(const struct umbra_session *s, const char *path,
 			       struct umbra_error *err)
 {
 	_cleanup_json_ json_t *areas = json_array();
 	const json_t *area;
-	size_t i;
+	const char *why;
 	int r = areas ? list_all(s, areas, err) : umbra_oom(err);
 
-	json_array_foreach (areas, i, area) {
-		_cleanup_free_ char *volume = NULL;
-		const char *state = umbra_doc_string(area, "state");
-		const char *why = umbra_doc_string(area, "why");
-
-		if (r < 0 || umbra_doc_get_path(area, "volume", &volume) < 0 ||
-		    strcmp(volume, path) != 0)
-			continue;
-		if (state && why && strcmp(state, "missing") == 0)
-			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "%s", why);
-		if (state && why && strcmp(state, "reverting") == 0)
-			return umbra_fail(err, UMBRA_E_BUSY, EBUSY, "%s", why);
-		return 1;
-	}
-	return r;
+	if (r < 0)
+		return r;
+	area = area_at(areas, path);
+	why = umbra_doc_string(area, "why");
+	if (why && (is_in_state(area, "missing") || is_in_state(area, "lost")))
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV, "%s", why);
+	if (why && is_in_state(area, "reverting"))
+		return umbra_fail(err, UMBRA_E_BUSY, EBUSY, "%s", why);
+	return area != NULL;
 }
 
 /* The person means the diff area of a volume that is not mounted there now. */

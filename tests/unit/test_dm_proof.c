@@ -350,6 +350,31 @@ Test(proof, another_filesystem_is_told_from_the_same)
 	free(disk);
 }
 
+Test(proof, an_area_that_nothing_is_stored_in_needs_a_filesystem_that_can_have_it)
+{
+	struct disk *disk = new_disk();
+	char ext[UMBRA_STAMP_MAX];
+
+	make_ext(disk, 7, 1000, true);
+	stamp(disk, false, ext);
+	cr_assert(umbra_proof_may_be(ext, disk->data));
+	cr_assert(umbra_proof_may_be("", disk->data));
+	cr_assert(umbra_proof_may_be("reverting", disk->data));
+	disk->data[1024 + 0x68] ^= 1;
+	cr_assert_not(umbra_proof_may_be(ext, disk->data), "another UUID");
+	memset(disk->data, 0, UMBRA_PROOF_HEAD);
+	cr_assert_not(umbra_proof_may_be(ext, disk->data), "wiped");
+	cr_assert_not(umbra_proof_may_be("", disk->data));
+	memcpy(disk->data, UMBRA_PROOF_REVERTING, strlen(UMBRA_PROOF_REVERTING));
+	cr_assert(umbra_proof_may_be(ext, disk->data));
+	cr_assert(umbra_proof_may_be("", disk->data));
+	memset(disk->data, 0, UMBRA_PROOF_HEAD);
+	make_xfs(disk);
+	cr_assert(umbra_proof_may_be("", disk->data));
+	cr_assert_not(umbra_proof_may_be(ext, disk->data));
+	free(disk);
+}
+
 Test(proof, a_log_elsewhere_proves_nothing)
 {
 	struct disk *disk = new_disk();

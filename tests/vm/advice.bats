@@ -140,6 +140,45 @@ says() {
 	umbra check
 }
 
+# state_of ID: of that diff area.
+state_of() { umbra storage --json | jq -r --arg id "$1" '.areas[] | select(.area == $id).state'; }
+
+@test "a diff area without copies whose volume became LUKS: named, told from its successor's, and given up" {
+	local dead good
+	command -v cryptsetup >/dev/null || skip "no cryptsetup"
+	volume vol $DISK ext4
+	create "$T/vol"
+	umbra delete latest
+	dead=$(basename "$UMBRA_STATE"/dm/*.json .json)
+	umount "$T/vol"
+	[ "$(state_of "$dead")" = idle ]
+	[[ $(umbra storage) != *"$dead"* ]]
+	echo -n secret >"$T/key"
+	cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file "$T/key" /dev/mapper/vol
+	says 1 "diff area of '$T/vol' is lost: .*volume 'vol' .*umbra storage remove --force $dead" umbra check
+	says 1 "volume 'vol' .*umbra storage remove --force $dead" umbra storage remove "$T/vol"
+	volume_again other $SIDE
+	mkfs.ext4 -q -F /dev/mapper/other
+	mount /dev/mapper/other "$T/vol"
+	create "$T/vol"
+	good=$(umbra storage --json | jq -r --arg dead "$dead" '.areas[].area | select(. != $dead)')
+	umbra storage | grep -E "^$T/vol +$T/vol/.umbra/diff-area +$good .* active"
+	umbra storage | grep -E "^$T/vol +[^ ]+ +$dead .* lost +diff area unusable"
+	umbra delete latest
+	says 0 "warning: removed is .* mounted at '$T/vol' now; that of another one, $dead, is left" \
+		umbra storage remove "$T/vol"
+	[ ! -e "$T/vol/.umbra" ]
+	[ ! -e "$UMBRA_STATE/dm/$good.json" ]
+	umbra storage add --size 32M "$T/vol"
+	says 1 "may be there again.*--force" umbra storage remove "$dead"
+	umbra storage remove --force "$dead"
+	[ ! -e "$UMBRA_STATE/dm/$dead.json" ]
+	umbra check
+	run -0 umbra storage
+	[[ $output != *ID* ]]
+	cryptsetup isLuks /dev/mapper/vol
+}
+
 @test "a LUKS volume with its key in the keyring: refused, and copied by file only with a warning" {
 	local table
 	command -v cryptsetup >/dev/null || skip "no cryptsetup"

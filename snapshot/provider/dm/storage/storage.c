@@ -16,6 +16,7 @@
 #include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/gauge.h"
 #include "snapshot/provider/dm/volume/record.h"
+#include "snapshot/provider/dm/volume/stamp.h"
 #include "snapshot/provider/dm/volume/walls.h"
 #include "snapshot/sys/frozen.h"
 
@@ -191,19 +192,18 @@ static json_t *fill_report(json_t *doc, const char *path, const char *place, con
 	return doc;
 }
 
-/* What there is to be said of an area that works, if anything. */
+/* What there is to be said of an area, if anything; of one that works what is of its copies. */
 static void remark(const struct umbra_protected *p, struct umbra_dm_condition *is)
 {
 	uint32_t lost = count(p->pool, UMBRA_POOL_LOST);
 
-	umbra_dm_condition_of_area(p, is);
 	if (is->kind == UMBRA_CONDITION_GOOD && lost > 0)
 		umbra_dm_condition_of_copy(p, &p->pool->copies[lost - 1], is);
 }
 
 static const char *state_name(const struct umbra_protected *p, const struct umbra_dm_condition *is)
 {
-	if (is->kind != UMBRA_CONDITION_GOOD && is->kind != UMBRA_CONDITION_LOST)
+	if (is->kind != UMBRA_CONDITION_GOOD)
 		return umbra_condition_name(is->kind);
 	return p->in ? "active" : "idle";
 }
@@ -241,11 +241,12 @@ static json_t *report(const struct umbra_protected *p, const char *path)
 	struct umbra_dm_condition is;
 	json_t *doc;
 
+	umbra_dm_condition_of_area(p, &is);
+	doc = json_pack("{s:s,s:s,s:I,s:I,s:i,s:i,s:s}", "area", p->kernel.area.s, "kind",
+			umbra_area_kind(p->area), "size", bytes, "used",
+			segment * (json_int_t)used_segments(p), "copies", (int)visible(p->pool),
+			"lost", (int)count(p->pool, UMBRA_POOL_LOST), "state", state_name(p, &is));
 	remark(p, &is);
-	doc = json_pack("{s:s,s:I,s:I,s:i,s:i,s:s}", "kind", umbra_area_kind(p->area), "size",
-			bytes, "used", segment * (json_int_t)used_segments(p), "copies",
-			(int)visible(p->pool), "lost", (int)count(p->pool, UMBRA_POOL_LOST),
-			"state", state_name(p, &is));
 	doc = fill_report(doc, path, umbra_area_place(p->area), is.why);
 	if (doc && in_a_circle(p) && add_circle(doc, p, path) < 0) {
 		json_decref(doc);
@@ -266,8 +267,8 @@ static json_t *report_failed(int state_fd, const struct umbra_dm_state *s, int r
 		state = umbra_condition_name(is.kind);
 	else
 		umbra_dm_reason(is.why, "cannot be told now", why->text);
-	doc = json_pack("{s:s,s:n,s:n,s:n,s:n,s:s}", "kind", "?", "size", "used", "copies", "lost",
-			"state", state);
+	doc = json_pack("{s:s,s:s,s:n,s:n,s:n,s:n,s:s}", "area", s->area.s, "kind", "?", "size",
+			"used", "copies", "lost", "state", state);
 	return fill_report(doc, s->path, s->area.s, is.why);
 }
 
@@ -406,6 +407,9 @@ static int give_up(int state_fd, const struct umbra_id *area, bool force, struct
 	if (r < 0)
 		return r;
 	r = umbra_protected_open_area(state_fd, area->s, UMBRA_PROTECTED_WAIT_MS, &p, &why);
+	if (r == 0)
+		r = umbra_stamp_refuse_other(p, &why);
+	p = umbra_protected_close(p); /* and its lock */
 	if (r == 0)
 		return umbra_fail(err, UMBRA_E_EXISTS, EEXIST,
 				  "diff area %s can be reached: 'umbra storage remove' wants the "

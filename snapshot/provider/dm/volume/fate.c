@@ -8,6 +8,7 @@
 
 #include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/record.h"
+#include "snapshot/provider/dm/volume/stamp.h"
 
 #define MEMBER "lost"
 
@@ -115,6 +116,14 @@ static void set_condition(struct umbra_dm_condition *out, enum umbra_condition k
 	umbra_dm_reason(out->why, term, why);
 }
 
+static void add_advice(const char *area, char why[UMBRA_ERROR_MAX])
+{
+	size_t len = strlen(why);
+
+	snprintf(why + len, UMBRA_ERROR_MAX - len,
+		 " ('umbra storage remove --force %s' gives it up)", area);
+}
+
 void umbra_dm_condition_of_area(const struct umbra_protected *p, struct umbra_dm_condition *out)
 {
 	struct umbra_error err = {0};
@@ -124,6 +133,10 @@ void umbra_dm_condition_of_area(const struct umbra_protected *p, struct umbra_dm
 		set_condition(out, UMBRA_CONDITION_REVERTING, "half reverted", err.text);
 	else if (umbra_protected_awake(p, &err) < 0)
 		set_condition(out, UMBRA_CONDITION_INACTIVE, "not activated", err.text);
+	else if (umbra_stamp_refuse_other(p, &err) == -EBADMSG) {
+		set_condition(out, UMBRA_CONDITION_LOST, UMBRA_DM_AREA_UNUSABLE, err.text);
+		add_advice(p->kernel.area.s, out->why);
+	}
 }
 
 void umbra_dm_condition_of_copy(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
@@ -140,14 +153,6 @@ void umbra_dm_condition_of_copy(const struct umbra_protected *p, const struct um
 	} else if (umbra_protected_awake(p, &err) < 0) {
 		set_condition(out, UMBRA_CONDITION_INACTIVE, "not activated", err.text);
 	}
-}
-
-static void add_advice(const char *area, char why[UMBRA_ERROR_MAX])
-{
-	size_t len = strlen(why);
-
-	snprintf(why + len, UMBRA_ERROR_MAX - len,
-		 " ('umbra storage remove --force %s' gives it up)", area);
 }
 
 /* Its disk, or the filesystem of its file, may be there again. */

@@ -24,7 +24,8 @@ struct umbra_dm_condition {
 /* The copy is KEPT or LOST. */
 void umbra_dm_condition_of_copy(const struct umbra_protected *p, const struct umbra_pool_copy *copy,
 				struct umbra_dm_condition *out);
-/* Never LOST: a copy that is made now would not be. */
+/* LOST: the area can never be used again. Not because copies in it are: one that is made now would
+ * not be. */
 void umbra_dm_condition_of_area(const struct umbra_protected *p, struct umbra_dm_condition *out);
 /* Of an area, and all in it, that could not be opened: opening it said r and cause. r, when that
  * says nothing about it. */

@@ -185,3 +185,10 @@ bool umbra_proof_same(const char *then, const uint8_t head[UMBRA_PROOF_HEAD])
 	put_uuid(ext ? head + EXT_AT + EXT_UUID_AT : head + XFS_UUID_AT, uuid);
 	return begins(then + strlen("ext "), uuid);
 }
+
+bool umbra_proof_may_be(const char *then, const uint8_t head[UMBRA_PROOF_HEAD])
+{
+	return is_reverting(head) ||
+	       ((is_ext(head) || umbra_xfs_is(head)) &&
+		(umbra_proof_is_reverting(then) || umbra_proof_same(then, head)));
+}

@@ -63,3 +63,6 @@ bool umbra_proof_is_reverting(const char *stamp);
  * too, where the stamp does not tell, and while it is reverted: of one that was reverted in part as
  * long as it has the mark of that. */
 bool umbra_proof_same(const char *then, const uint8_t head[UMBRA_PROOF_HEAD]);
+/* The same of one that has a diff area inside, for which nothing is stored now: where the stamp
+ * does not tell, it can be any filesystem that can have one. */
+bool umbra_proof_may_be(const char *then, const uint8_t head[UMBRA_PROOF_HEAD]);

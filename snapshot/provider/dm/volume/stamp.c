@@ -149,6 +149,25 @@ bool umbra_stamp_replaced(dev_t origin, dev_t real, const char *stamp)
 	       (head_on_disk(real, head) && !umbra_proof_same(stamp, head));
 }
 
+int umbra_stamp_refuse_other(const struct umbra_protected *p, struct umbra_error *err)
+{
+	_cleanup_free_ void *head = NULL;
+	struct umbra_dm_info info;
+
+	if (p->in || p->asleep || umbra_area_certain(p->area))
+		return 0;
+	if (posix_memalign(&head, BLOCK, BLOCK) != 0)
+		return umbra_oom(err);
+	if (!head_on_disk(p->layer.origin, head) || umbra_proof_may_be(p->pool->stamp, head) ||
+	    umbra_dm_info(umbra_dm_numbered(p->layer.origin), &info, NULL) != 0)
+		return 0;
+	return umbra_fail(err, UMBRA_E_DAMAGED, EBADMSG,
+			  "what is on the volume '%s' now is not the filesystem that the diff area "
+			  "is in (mkfs, cryptsetup luksFormat, wipefs); if that only got another "
+			  "UUID, mount it once",
+			  info.name);
+}
+
 bool umbra_stamp_differs(dev_t origin, dev_t real, uint64_t sectors, const char *stamp)
 {
 	_cleanup_close_ int fd = umbra_dm_open(real, O_RDONLY | O_DIRECT, NULL);

@@ -30,6 +30,10 @@ bool umbra_stamp_differs(dev_t origin, dev_t real, uint64_t sectors, const char 
  * real: the volume below its layer. What cannot be read is no other. */
 bool umbra_stamp_replaced(dev_t origin, dev_t real, const char *stamp);
 
+/* Nothing is stored in the area, which may be in the way for ever: -EBADMSG (DAMAGED) where the
+ * volume does not have the filesystem any more that the area is inside. Mounted it has. */
+int umbra_stamp_refuse_other(const struct umbra_protected *p, struct umbra_error *err);
+
 /* The volume is about to be what is read from fd (O_DIRECT), and may be stopped when it is. */
 int umbra_stamp_expect(struct umbra_protected *p, int fd, struct umbra_error *err);
 
