@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "coordinator/count_lost.h"
 #include "coordinator/reconcile.h"
 #include "snapshot/conditions.h"
 #include "snapshot/sys/frozen.h"
@@ -366,5 +367,8 @@ int umbra_storage_serve(struct umbra_session *s, const json_t *request, json_t *
 	}
 	w.request.place = place;
 	w.request.force = umbra_doc_bool(request, "force", false);
-	return verbs[verb].run(&w, err);
+	r = verbs[verb].run(&w, err);
+	if (r == 0)
+		umbra_count_lost(s, w.areas);
+	return r;
 }

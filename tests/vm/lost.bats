@@ -198,6 +198,30 @@ told() {
 	umbra check
 }
 
+given_up() { umbra list | grep -qF "$T/vol (lost)"; }
+
+@test "a copy that was given up is lost for storage, too, as long as its set is there" {
+	local i
+	volume vol /dev/ubdb ext4
+	volume more /dev/ubdc ext4
+	umbra storage add --size 32M "$T/vol"
+	create_token "$T/more" "$T/vol"
+	head -c 6M /dev/urandom >"$T/vol/first"
+	create_token "$T/more" "$T/vol"
+	for ((i = 0; i < 20; i++)); do
+		head -c 1M /dev/urandom >"$T/vol/more.$i"
+		sync -f "$T/vol"
+		sleep 0.3
+		! given_up || break
+	done
+	umbra list | grep -F "$T/more, $T/vol (lost) given up"
+	umbra storage list --json "$T/vol" | jq -e '.areas[0] | .lost == 1 and .copies == 1 and .state == "active"'
+	umbra storage list "$T/more" --json | jq -e '.areas[0] | .lost == 0 and .copies == 2'
+	umbra delete "$(token 1)"
+	umbra storage list --json "$T/vol" | jq -e '.areas[0] | .lost == 0 and .copies == 1'
+	umbra delete --yes --all "$T/vol"
+}
+
 @test "copies that are lost are named by their set, and a failure is told once" {
 	two_copies
 	replace_table vol
