@@ -255,6 +255,18 @@ int umbra_volume_resolve(const char *path, struct umbra_volume **out, struct umb
 	return 0;
 }
 
+bool umbra_volume_whole_at(const char *path, dev_t *device)
+{
+	_cleanup_(unref_table) struct libmnt_table *tb = NULL;
+	struct libmnt_fs *fs = mount_table(&tb, NULL) < 0 ? NULL : mount_of(tb, path);
+	const char *root = fs ? mnt_fs_get_root(fs) : NULL;
+
+	if (!root || strcmp(root, "/") != 0 || strcmp(mnt_fs_get_target(fs), path) != 0)
+		return false;
+	*device = mnt_fs_get_devno(fs);
+	return true;
+}
+
 static bool hidden_by_later(struct libmnt_table *tb, struct libmnt_fs *fs)
 {
 	return mount_of(tb, mnt_fs_get_target(fs)) != fs;

@@ -33,6 +33,10 @@ struct umbra_volume *umbra_volume_dup(const struct umbra_volume *v, const char *
  */
 int umbra_volume_resolve(const char *path, struct umbra_volume **out, struct umbra_error *err);
 
+/* Is a whole filesystem mounted at path (absolute), not only a directory of it? Its device, of
+ * which nothing is read, so that one that is held keeps nobody waiting. */
+bool umbra_volume_whole_at(const char *path, dev_t *device);
+
 struct umbra_volume_list {
 	struct umbra_volume **v;
 	size_t n;

@@ -59,8 +59,9 @@ static int choose_covering(struct umbra_doomed *d, const char *path, bool all, i
 
 	if (r < 0)
 		return r;
+	umbra_scope_init(&d->scope, state_fd, d->path);
 	for (i = 0; i < d->all->n && (all || d->n == 0); i++)
-		if (umbra_set_covering(d->all->sets[i], d->path))
+		if (umbra_scope_has(&d->scope, d->all->sets[i]))
 			choose(d, d->all->sets[i]);
 	return d->n == 0 ? none_covers(d, d->path, state_fd, err) : 0;
 }

@@ -7,13 +7,8 @@
 #include "common/log.h"
 #include "coordinator/client.h"
 
-/* path NULL: every set. */
-static bool wanted(const struct umbra_set *set, const char *path)
-{
-	return !path || umbra_set_covering(set, path);
-}
-
-static int as_json(const struct umbra_set_list *list, const char *path, struct umbra_error *err)
+static int as_json(const struct umbra_set_list *list, struct umbra_scope *scope,
+		   struct umbra_error *err)
 {
 	_cleanup_json_ json_t *doc = json_object();
 	json_t *sets = json_array();
@@ -22,7 +17,7 @@ static int as_json(const struct umbra_set_list *list, const char *path, struct u
 	if (!doc || json_object_set_new(doc, "sets", sets) < 0)
 		return umbra_oom(err);
 	for (i = 0; i < list->n; i++)
-		if (wanted(list->sets[i], path) &&
+		if (umbra_scope_has(scope, list->sets[i]) &&
 		    json_array_append_new(sets, umbra_set_public(list->sets[i], true)) < 0)
 			return umbra_oom(err);
 	return umbra_output_json(TAKE_PTR(doc), err);
@@ -44,14 +39,14 @@ static void tell_none(const struct umbra_set_list *list, const char *path,
 					    : "are some of other volumes");
 }
 
-static int as_table(const struct umbra_set_list *list, const char *path,
+static int as_table(const struct umbra_set_list *list, struct umbra_scope *scope,
 		    const struct umbra_engine *e, struct umbra_error *err)
 {
 	struct umbra_table *table = umbra_set_table_new();
 	size_t i, shown = 0;
 
 	for (i = 0; i < list->n; i++) {
-		if (!wanted(list->sets[i], path))
+		if (!umbra_scope_has(scope, list->sets[i]))
 			continue;
 		shown++;
 		umbra_set_table_add(table, list->sets[i]);
@@ -61,7 +56,7 @@ static int as_table(const struct umbra_set_list *list, const char *path,
 			       "makes one)",
 			       umbra_engine_state_dir(e));
 	else if (shown == 0)
-		tell_none(list, path, e);
+		tell_none(list, scope->path, e);
 	return umbra_table_print(table, err);
 }
 
@@ -71,6 +66,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	_cleanup_set_list_ struct umbra_set_list list = {0};
 	char token[UMBRA_TOKEN_LEN + 1];
 	_cleanup_free_ char *path = NULL;
+	struct umbra_scope scope;
 	int r;
 
 	r = umbra_cli_engine(cli, UMBRA_CATALOG_READ, &e, err);
@@ -82,7 +78,8 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 		r = umbra_coordinator_find_out(e, list.sets, list.n, err);
 	if (r < 0)
 		return r;
-	return cli->json ? as_json(&list, path, err) : as_table(&list, path, e, err);
+	umbra_scope_init(&scope, umbra_engine_state_fd(e), path);
+	return cli->json ? as_json(&list, &scope, err) : as_table(&list, &scope, e, err);
 }
 
 const struct umbra_command umbra_command_list = {

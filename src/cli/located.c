@@ -20,6 +20,32 @@ int umbra_located_device(struct umbra_located *l, const struct umbra_shadow *sha
 	return l->r == 0 ? 1 : l->r == -ENODEV ? -ENODEV : 0;
 }
 
+void umbra_scope_init(struct umbra_scope *scope, int state_fd, const char *path)
+{
+	*scope = (struct umbra_scope){.path = path, .located = {.state_fd = state_fd}};
+	scope->whole = path && umbra_volume_whole_at(path, &scope->device);
+}
+
+bool umbra_scope_is_of(struct umbra_scope *scope, const struct umbra_shadow *shadow)
+{
+	dev_t device = 0;
+
+	return scope->whole && umbra_located_device(&scope->located, shadow, &device) > 0 &&
+	       device == scope->device;
+}
+
+bool umbra_scope_has(struct umbra_scope *scope, const struct umbra_set *set)
+{
+	size_t i;
+
+	if (!scope->path || umbra_set_covering(set, scope->path))
+		return true;
+	for (i = 0; i < set->n_shadows; i++)
+		if (umbra_scope_is_of(scope, set->shadows[i]))
+			return true;
+	return false;
+}
+
 const char *umbra_located_otherwise(int state_fd, const struct umbra_set_list *sets,
 				    const char *path)
 {

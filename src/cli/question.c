@@ -87,7 +87,9 @@ static void show_last(const struct umbra_doomed *d)
 static bool is_besides(const struct umbra_doomed *d, const struct umbra_set *set,
 		       const struct umbra_shadow *shadow)
 {
-	return shadow != umbra_set_covering(set, d->path) &&
+	struct umbra_scope scope = d->scope;
+
+	return shadow != umbra_set_covering(set, d->path) && !umbra_scope_is_of(&scope, shadow) &&
 	       shadow->condition != UMBRA_CONDITION_LOST;
 }
 

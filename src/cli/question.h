@@ -2,14 +2,16 @@
 /* What is asked before sets are deleted. */
 #pragma once
 
+#include "cli/located.h"
 #include "snapshot/snapshot.h"
 
 struct umbra_doomed {
 	const struct umbra_set_list *all;
 	const struct umbra_set **sets; /* of all, oldest first */
 	size_t n;
-	char *path;          /* they were chosen for what they have of it, or NULL */
-	const char *readers; /* as umbra_readers_of(), or NULL */
+	char *path;               /* they were chosen for what they have of it, or NULL */
+	struct umbra_scope scope; /* of path */
+	const char *readers;      /* as umbra_readers_of(), or NULL */
 };
 
 /* "'/a', '/b'": volumes besides that of path, of which copies that are not lost go with it. "":
