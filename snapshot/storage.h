@@ -54,10 +54,11 @@ struct umbra_storage_watch {
  * {"volume","area","place","kind":"inside"|"file"|"device","size","used","copies",
  * "lost","state":"active"|"idle"|"reverting"|"inactive"|"missing"|"lost"|"unknown"[,"why"]
  * [,"problem"]}; sizes in bytes; problem: what is wrong with where it is, and what to do; "lost":
- * how many copies are; reverting to lost, and why, are the conditions of a shadow copy (set.h),
- * here of all that are in the area, or would be; "used" includes what belongs to no copy any more
- * and has not been given back yet. Of an area that cannot be opened kind is "?", place its id, and
- * the numbers are null.
+ * how many copies in it are; reverting to lost, and why, are the conditions of a shadow copy
+ * (set.h), here of all that are in the area, or would be; "used" includes what belongs to no copy
+ * any more and has not been given back yet. Of an area that cannot be opened kind is "?", place its
+ * id, and the numbers are null. The "volume" of a shadow copy that is, or was, in an area is
+ * PROVIDER:area.
  */
 struct umbra_storage_ops {
 	/* Before any lock is taken: -EBUSY where the area of this volume cannot be changed, as the
@@ -90,6 +91,10 @@ struct umbra_storage_ops {
 	 * not there; -ENOENT: nothing is known of it. */
 	int (*locate)(int state_fd, const struct umbra_shadow *shadow, dev_t *device,
 		      struct umbra_error *err);
+
+	/* Was a volume that has an area mounted at this path when that was made? By the records
+	 * alone: no device is asked. May be NULL. */
+	bool (*was_at)(int state_fd, const char *path);
 
 	/* Of n copies, sorted by volume. Negative: some could not be told, and may be soon. */
 	int (*fates)(int state_fd, struct umbra_fate *fates, size_t n, struct umbra_error *err);

@@ -69,39 +69,60 @@ static void warn_of_better(struct umbra_session *s, const struct umbra_volume *v
 	}
 }
 
+/* Copies of it that p made. 1, 0 or negative. */
+static int has_copies_by(struct umbra_session *s, const char *path, const struct umbra_provider *p,
+			 struct umbra_error *err)
+{
+	_cleanup_set_ struct umbra_set *set = NULL;
+	size_t count;
+	int r = umbra_catalog_load_previous(umbra_engine_catalog(s->engine), path, p->name, &set,
+					    &count, err);
+
+	return r < 0 ? r : set != NULL;
+}
+
+/* -ENODEV: p has copied a volume that was mounted at path, or has a diff area of one. */
+static int refuse_volume_of(struct umbra_session *s, const char *path,
+			    const struct umbra_provider *p, const struct umbra_provider *chosen,
+			    struct umbra_error *err)
+{
+	const struct umbra_storage_ops *ops = p->storage;
+	int copies = has_copies_by(s, path, p, err), area;
+
+	if (copies < 0)
+		return copies;
+	if (!copies &&
+	    (!ops || !ops->was_at || !ops->was_at(umbra_engine_state_fd(s->engine), path)))
+		return 0;
+	area = umbra_storage_of_unmounted(s, path, err);
+	if (area < 0 || (!copies && !area))
+		return area;
+	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV,
+			  "'%s' was a volume ('%s') when it %s, and now nothing is mounted there: "
+			  "mount it, or copy the directory with --provider %s",
+			  path, p->name, copies ? "was copied before" : "got its diff area",
+			  chosen->name);
+}
+
 /*
- * Copies of this path were made of a volume that was mounted there. Now the chosen provider would
- * copy the directory that the volume is mounted on, which is empty, and 'latest' would be that.
+ * Copies of this path were made, or are to be made, of a volume that was mounted there. Now the
+ * chosen provider would copy the directory that the volume is mounted on, which is empty, and
+ * 'latest' would be that.
  */
 static int refuse_empty_mountpoint(struct umbra_session *s, const struct umbra_volume *volume,
 				   const struct umbra_provider *chosen, struct umbra_error *err)
 {
 	const struct umbra_provider *const *p;
-	size_t n, i, count;
-	int r;
+	size_t n, i;
+	int r = 0;
 
 	if (chosen->resolve || strcmp(volume->mount, volume->path) == 0)
 		return 0;
 	p = umbra_providers(&n);
-	for (i = 0; i < n; i++) {
-		_cleanup_set_ struct umbra_set *set = NULL;
-
-		if (!p[i]->resolve)
-			continue;
-		r = umbra_catalog_load_previous(umbra_engine_catalog(s->engine), volume->path,
-						p[i]->name, &set, &count, err);
-		if (r < 0)
-			return r;
-		if (set && (r = umbra_storage_of_unmounted(s, volume->path, err)) < 0)
-			return r;
-		if (set)
-			return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV,
-					  "'%s' was a volume ('%s') when it was copied before, and "
-					  "now nothing is mounted there: mount it, or copy the "
-					  "directory with --provider %s",
-					  volume->path, p[i]->name, chosen->name);
-	}
-	return 0;
+	for (i = 0; r == 0 && i < n; i++)
+		if (p[i]->resolve)
+			r = refuse_volume_of(s, volume->path, p[i], chosen, err);
+	return r;
 }
 
 static int add_path(struct umbra_session *s, const char *path,

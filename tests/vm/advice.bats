@@ -123,6 +123,21 @@ says() {
 		umbra storage remove "$T/vol"
 }
 
+@test "a mount point whose volume is not mounted is not copied, also when there are no copies of that" {
+	volume vol $DISK ext4
+	umbra storage add --size 40M "$T/vol"
+	umount "$T/vol"
+	says 1 "'$T/vol' was a volume \('dm'\) when it got its diff area.*mount it, or.*--provider copy" \
+		create "$T/vol"
+	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
+	run -0 create --provider copy "$T/vol"
+	umbra delete latest
+	mkdir "$T/elsewhere"
+	mount /dev/mapper/vol "$T/elsewhere"
+	run -0 create "$T/vol"
+	[[ $output == *"(copy)"* ]]
+}
+
 @test "a volume was removed below its copies: check names it, and how its devices go" {
 	local area
 	volume vol $DISK ext4
@@ -343,8 +358,10 @@ counted() { umbra volumes --json | jq --arg path "$1" '.volumes[] | select(.path
 	umount "$T/vol"
 	[ "$(counted "$T/twice")" = 1 ]
 	[ "$(umbra storage --json | jq -r '.areas[0].volume')" = "$T/twice" ]
-	says 0 "covers '$T/twice', but some.*'umbra list $T/vol'" umbra list "$T/twice"
-	says 1 "covers '$T/twice', but some.*mounted at '$T/vol'" umbra delete --all "$T/twice"
+	umbra list "$T/twice" | grep -F "$T/vol"
+	mkdir "$T/twice/sub"
+	says 0 "covers '$T/twice/sub', but some.*'umbra list $T/vol'" umbra list "$T/twice/sub"
+	says 1 "covers '$T/twice/sub', but some.*mounted at '$T/vol'" umbra delete --all "$T/twice/sub"
 	run -1 umbra storage remove "$T/twice"
 	all=$(grep -o "umbra delete --all [^']*" <<<"$output")
 	umount "$T/twice"
@@ -352,6 +369,31 @@ counted() { umbra volumes --json | jq --arg path "$1" '.volumes[] | select(.path
 	mount /dev/mapper/vol "$T/twice"
 	umbra delete --yes --all "${all##* }"
 	umbra storage remove "$T/twice"
+}
+
+# listed PATH: how many sets `umbra list` has for it.
+listed() { umbra list --json "$1" | jq '.sets | length'; }
+
+@test "copies that were made by a directory of a volume are of the whole: list and delete --all know them" {
+	volume vol $DISK ext4
+	volume other $SIDE ext4
+	umbra storage add --size 40M "$T/vol"
+	mkdir "$T/vol/sub" "$T/vol/aside" "$T/part"
+	mount --bind "$T/vol/sub" "$T/part"
+	create "$T/vol"
+	create "$T/part"
+	create --provider copy "$T/vol/aside"
+	create "$T/other"
+	[ "$(listed "$T/vol")" = 2 ]
+	[ "$(listed "$T/part")" = 1 ]
+	[ "$(listed "$T/other")" = 1 ]
+	umbra delete --oldest "$T/vol"
+	[ "$(listed "$T/vol")" = 1 ]
+	run -0 umbra delete --yes --all "$T/vol"
+	[[ $output != *"$T/part"* ]] # which is no other volume
+	[ "$(umbra list --json | jq -r '.sets[].volumes[].path' | sort)" = "$(printf '%s\n' "$T/other" "$T/vol/aside" | sort)" ]
+	[ "$(layer vol)" = out ]
+	umount "$T/part"
 }
 
 @test "a volume that is mounted read-only: its diff area is there, and cannot be changed now" {

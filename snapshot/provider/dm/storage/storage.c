@@ -437,10 +437,21 @@ static int locate(int state_fd, const struct umbra_shadow *shadow, dev_t *device
 	return r < 0 ? r : umbra_protected_find(&s, device, err);
 }
 
+static int compare_path(const struct umbra_dm_state *s, void *arg)
+{
+	return strcmp(s->path, arg) == 0;
+}
+
+static bool was_at(int state_fd, const char *path)
+{
+	return umbra_dm_state_each(state_fd, compare_path, (void *)(uintptr_t)path, NULL) > 0;
+}
+
 const struct umbra_storage_ops umbra_dm_storage = {
 	.refuse_frozen = umbra_protected_refuse_frozen_dev,
 	.list = list,
 	.locate = locate,
+	.was_at = was_at,
 	.fates = umbra_dm_fates,
 	.add = add,
 	.resize = resize,
