@@ -33,7 +33,7 @@ load helper
 @test "an area that there is not cannot be given up" {
 	require_root
 	run -1 umbra storage remove 01234567-89ab-cdef-0123-456789abcdef
-	[[ $output == *--force* ]]
+	[[ $output == *"no diff area"* ]]
 	run -1 umbra storage remove --force 01234567-89ab-cdef-0123-456789abcdef
 	[[ $output == *"no diff area"* ]]
 }
