@@ -60,7 +60,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	[ "$(cat "$T/tree/latest$T/vol/file")" = one ]
 	replace_table vol
 	eventually is_lost "$T/vol"
-	agreed lost "written without umbra's layer"
+	agreed lost "table replaced"
 	umbra storage --json | jq -e '.areas[0] | .lost == 2 and .copies == 0 and .state == "idle"'
 	umbra activate --json | jq -e --arg why "$(umbra list --json | jq -r '.sets[0].volumes[0].why')" \
 		'(.lost | length == 2 and all(.why == $why)) and .areas[0].why == $why'
@@ -74,7 +74,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	run -1 umbra check
 	[ "$(grep -c "$(token 1)" <<<"$output")" = 1 ]
 	[ "$(grep -c 'is lost' <<<"$output")" = 2 ]
-	[[ $output == *"written without umbra's layer"*"umbra delete"* ]]
+	[[ $output == *"table replaced"*"umbra delete"* ]]
 	umbra delete --yes "$(token 1)" "$(token 2)"
 	umbra check
 	[ ! -e "$UMBRA_STATE/conditions" ]
@@ -91,7 +91,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 		sleep 0.1
 	done
 	replace_table vol
-	agreed lost "written without umbra's layer"
+	agreed lost "table replaced"
 	umbra delete --yes --all "$T/vol"
 	umbra check
 }
@@ -129,7 +129,7 @@ token() { sed -n "${1}p" "$T/tokens"; }
 	also="'umbra delete $(token 3)' removes the set; its copy of '$T/more' can still be read, and goes too"
 	run -1 umbra check
 	[ "$(grep -c "removes the set$" <<<"$output")" = 2 ]
-	[ "$(grep -cF "'$T/vol' is lost: written without umbra's layer" <<<"$output")" = 3 ]
+	[ "$(grep -cF "'$T/vol' is lost: table replaced" <<<"$output")" = 3 ]
 	[ "$(grep -cF "$also" <<<"$output")" = 1 ]
 	run -1 umbra diff --from "$(token 3)" "$T/vol/file"
 	[[ $output == *"$also" ]]
@@ -172,7 +172,7 @@ told() {
 }
 
 @test "a set with one copy lost and one missing: all say both, and what can be deleted is" {
-	local area why="volume missing, written without umbra's layer"
+	local area why="volume missing, table replaced"
 	volume vol /dev/ubdb ext4
 	volume more /dev/ubdc ext4
 	create_token "$T/more" "$T/vol"
@@ -184,10 +184,10 @@ told() {
 	umbra list | grep -F "$T/more, $T/vol (lost) $why"
 	umbra show latest >"$T/show"
 	grep -F "$T/more: volume missing: " "$T/show"
-	grep -F "$T/vol: written without umbra's layer: " "$T/show"
+	grep -F "$T/vol: table replaced: " "$T/show"
 	run -1 umbra check
 	grep -E "problem: .*'$T/more' cannot be read now: volume missing" <<<"$output"
-	grep -E "problem: .*'$T/vol' is lost: written without" <<<"$output"
+	grep -E "problem: .*'$T/vol' is lost: table replaced" <<<"$output"
 	run -1 umbra delete latest
 	[[ $output == *"shadow copy of '$T/more' in set $(token 1): the volume 'more'"*"is not there"* ]]
 	umbra storage list "$T/vol" --json | jq -e '.areas[0].lost == 0'
@@ -229,7 +229,7 @@ given_up() { umbra list | grep -qF "$T/vol (lost)"; }
 	run -0 umbra activate
 	[ "$(grep -cE "warning: the shadow copy of '$T/vol' in set $(token 1) is lost: " <<<"$output")" = 1 ]
 	run -1 umbra diff --from latest "$T/vol/file"
-	[[ $output == *"the shadow copy of '$T/vol' is lost: written without"*"'umbra delete $(token 2)' removes the set" ]]
+	[[ $output == *"the shadow copy of '$T/vol' is lost: table replaced"*"'umbra delete $(token 2)' removes the set" ]]
 	umount "$T/vol"
 	dmsetup remove --retry vol
 	run -1 umbra activate
@@ -283,7 +283,7 @@ given_up() { umbra list | grep -qF "$T/vol (lost)"; }
 	[ "$(grep -c 'is lost' <<<"$output")" = 2 ]
 	volume_again vol /dev/ubdb
 	are lost
-	agreed lost "written without umbra's layer"
+	agreed lost "table replaced"
 	[ "$(umbra show --json latest | jq -r '.volumes[0].why')" = "$why" ]
 }
 
@@ -357,7 +357,7 @@ disk() { dd if=/dev/ubdb bs=1M iflag=direct status=none | sha1sum; }
 	end_umbrad
 	umount "$T/vol"
 	before=$(disk)
-	agreed lost "written without umbra's layer"
+	agreed lost "table replaced"
 	umbra delete --yes "$(token 1)"
 	lost_is 1
 	umbra delete --yes --all "$T/vol"

@@ -146,6 +146,7 @@ int umbra_protected_look_at_layer(struct umbra_protected *p, struct umbra_error 
 		if (r == 0)
 			r = umbra_layer_repair(&p->layer, err);
 	} else if (r == 0 && state == UMBRA_LAYER_REPLACED) {
+		p->replaced = true;
 		r = umbra_protected_clear(p, err);
 	} else if (r == 0 && state == UMBRA_LAYER_IN) {
 		/* Who makes a copy may be holding it. */

@@ -32,6 +32,7 @@ struct umbra_protected {
 	bool flushed;               /* what an earlier process wrote is durable (pool_disk.h) */
 	bool torn;                  /* one of the two superblocks is to be mended, */
 	bool unreadable;            /* where that can be done */
+	bool replaced;              /* somebody gave the volume another table, as was found now */
 	bool asleep;                /* there are copies, and their newest store is not live */
 	bool adrift; /* what lies at the area's place may be another's: changes of the pool stay in
 		      * memory */

@@ -249,6 +249,13 @@ static int judge_without(struct umbra_protected *p, struct umbra_error *err)
 	if (p->asleep)
 		return newest(p)->state == UMBRA_POOL_PREPARED ? undo_creation(p, true, err) : 0;
 	p->adrift = !p->in && !umbra_area_certain(p->area);
+	if (p->replaced)
+		return umbra_protected_lose(
+			p,
+			"table replaced: the volume got another table while it had shadow copies, "
+			"as by lvextend, lvreduce, lvcreate -s, lvchange --refresh, cryptsetup or "
+			"dmsetup, and what was written since is in none",
+			err);
 	return umbra_protected_lose(
 		p,
 		"written without umbra's layer: the volume was mounted before 'umbra activate', or "
@@ -281,7 +288,8 @@ static int judge(struct umbra_protected *p, struct umbra_error *err)
 		return umbra_protected_lose(
 			p,
 			"diff area full or failed: what is replaced on the volume could "
-			"not be kept there",
+			"not be kept there; if it was full, 'umbra storage resize' makes it larger "
+			"for the next copies, and if its disk failed, dmesg has that",
 			err);
 	return judge_without(p, err);
 }
