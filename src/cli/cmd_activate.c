@@ -83,7 +83,7 @@ const struct umbra_command umbra_command_activate = {
 	.name = "activate",
 	.words = "",
 	.summary = "After a start of the machine: put volumes with block copies under their layer",
-	.help = "\nRun before the volumes are mounted: what is written before that is not in the\n"
+	.help = "Run before the volumes are mounted: what is written before that is not in the\n"
 		"copies, and then they are lost. umbra-activate.service does it at every start, "
 		"and\n"
 		"scripts of the initramfs for the volume that is root.",

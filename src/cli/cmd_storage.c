@@ -96,7 +96,9 @@ static int check_words(const char *verb, const struct umbra_args *args, struct u
 
 	if (!is_verb(verb))
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-				  "storage can list, add, resize or remove, and not '%s'", verb);
+				  "storage can list, add, resize or remove, and not '%s'%s", verb,
+				  strchr(verb, '/') ? " ('umbra storage list PATH' shows one)"
+						    : "");
 	if (changes && args->n_words < 2)
 		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
 				  "storage %s wants the PATH of a volume", verb);
@@ -154,10 +156,11 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 
 const struct umbra_command umbra_command_storage = {
 	.name = "storage",
-	.words = "[list|add|resize|remove] [PATH]",
+	.words = "[list [PATH]] | add PATH | resize PATH | remove PATH | remove --force ID",
 	.summary = "Show and change diff areas: where block copies keep what was replaced",
-	.help = "\nThe first shadow copy of a volume makes a diff area by itself: a file in the "
-		"volume.\nPATH names the volume that it lies on.",
+	.help = "The first shadow copy of a volume makes a diff area by itself: a file in the "
+		"volume.\nPATH names the volume that it lies on. ID is what the "
+		"list has for a diff\narea that is out of reach; --force gives it up for good.",
 	.options = options,
 	.max_words = 2,
 	.word = UMBRA_WORD_PATH,

@@ -95,8 +95,10 @@ static int refuse_volume_of(struct umbra_session *s, const char *path,
 	    (!ops || !ops->was_at || !ops->was_at(umbra_engine_state_fd(s->engine), path)))
 		return 0;
 	area = umbra_storage_of_unmounted(s, path, err);
-	if (area < 0 || (!copies && !area))
-		return area;
+	if (area < 0)
+		return umbra_wrap(err, area, "'%s' cannot be copied, and no set was made", path);
+	if (!copies && !area)
+		return 0;
 	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENODEV,
 			  "'%s' was a volume ('%s') when it %s, and now nothing is mounted there: "
 			  "mount it, or copy the directory with --provider %s",

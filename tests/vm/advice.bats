@@ -287,6 +287,29 @@ refused() {
 	umbra storage remove "$T/vol"
 }
 
+@test "a volume that is not mounted, or gone, is not copied as an empty directory; and nothing is made" {
+	volume vol $DISK ext4
+	volume more $SIDE ext4
+	umbra storage add --size 40M "$T/vol"
+	umount "$T/vol"
+	says 1 "'$T/vol' was a volume \\('dm'\\).*mount it, or copy the directory" create "$T/vol"
+	dmsetup remove vol
+	says 1 "'$T/vol' cannot be copied, and no set was made: .*'vol' of diff area .* is not there" \
+		create "$T/more" "$T/vol"
+	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
+	create --provider copy "$T/vol"
+}
+
+@test "a creation that makes a diff area says so, and how large it is" {
+	local size
+	volume vol $DISK ext4
+	run -0 create "$T/vol"
+	size=$(($(stat -c %s "$T/vol/.umbra/diff-area") >> 20))
+	[ "$(grep -c "diff area of '$T/vol' was made: $size MiB, '$T/vol/.umbra/diff-area'" <<<"$output")" = 1 ]
+	run -0 create "$T/vol"
+	[[ $output != *"diff area"* ]]
+}
+
 @test "a creation that fails says which diff areas it made" {
 	volume vol $DISK ext4
 	UMBRA_TEST_FAULT=dm.unlocked:fail says 1 "'$T/vol' has a diff area now.*umbra storage remove $T/vol'" create "$T/vol"
@@ -341,6 +364,7 @@ refused() {
 	says 1 "has no diff area $id" umbra storage remove $id
 	says 1 "has no diff area $id" umbra storage remove --force $id
 	says 2 "at least 32 MiB, and not 2[0-9]{3} KiB" umbra storage add --size 1% "$T/vol"
+	says 2 "at least 32 MiB, and not 10240 KiB" umbra storage add --at $SIDE --size 10M "$T/vol"
 }
 
 # counted PATH: how many copies `umbra volumes` has for what is mounted there.

@@ -346,6 +346,12 @@ int umbra_dm_finish(struct umbra_member *m, struct umbra_error *err)
 		r = umbra_space_grant_all(p, err);
 	if (r < 0)
 		return r;
+	if (w->made_area)
+		umbra_log_info("the diff area of '%s' was made: %llu MiB, '%s' ('umbra storage' "
+			       "shows and resizes it)",
+			       m->volume->mount,
+			       (unsigned long long)umbra_area_sectors(p->area) >> 11,
+			       umbra_area_place(p->area));
 	umbra_protected_close_noted(m->state_fd, TAKE_PTR(p));
 	m->priv = free_work(w);
 	return 0;

@@ -58,6 +58,13 @@ int umbra_area_room(int dir, const char *place, uint64_t *out, struct umbra_erro
 	return 0;
 }
 
+static int asked_for_less(uint64_t bytes, struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+			  "a diff area has at least %llu MiB, and not %llu KiB",
+			  UMBRA_AREA_MIN >> 20, (unsigned long long)bytes >> 10);
+}
+
 /* As much as was asked for. */
 static int wanted_size(uint64_t bytes, int dir, const char *place, struct umbra_error *err)
 {
@@ -65,9 +72,7 @@ static int wanted_size(uint64_t bytes, int dir, const char *place, struct umbra_
 	int r;
 
 	if (bytes < UMBRA_AREA_MIN)
-		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-				  "a diff area has at least %llu MiB, and not %llu KiB",
-				  UMBRA_AREA_MIN >> 20, (unsigned long long)bytes >> 10);
+		return asked_for_less(bytes, err);
 	r = umbra_area_room(dir, place, &room, err);
 	if (r < 0 || bytes <= room)
 		return r;
@@ -350,6 +355,8 @@ static int make_device(const struct umbra_area_request *request, dev_t dev, stru
 				  "without --size all of it is used",
 				  request->place, (unsigned long long)bytes >> 20,
 				  (unsigned long long)request->bytes >> 20);
+	if (request->bytes && request->bytes < UMBRA_AREA_MIN)
+		return asked_for_less(request->bytes, err);
 	a->bytes = round_down(request->bytes ? request->bytes : bytes);
 	if (a->bytes < UMBRA_AREA_MIN)
 		return too_small(a->bytes, request->place, err);
