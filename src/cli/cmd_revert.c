@@ -216,7 +216,10 @@ static int revert(struct call *c, struct umbra_error *err)
 static int run(const struct umbra_cli *cli, const struct umbra_args *args, struct umbra_error *err)
 {
 	struct call c = {.cli = cli, .args = args};
-	int r = choose(&c, err);
+	int r = geteuid() == 0 ? choose(&c, err)
+			       : umbra_fail(err, UMBRA_E_PERMISSION, EPERM,
+					    "a volume is reverted by root only: 'umbra restore' "
+					    "brings files back");
 
 	if (r == 0)
 		r = confirm(&c, err);

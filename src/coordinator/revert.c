@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/fault.h"
 #include "coordinator/delete.h"
@@ -38,6 +39,8 @@ static int not_in_set(const struct work *w, const char *why, const char *which,
 {
 	char token[UMBRA_TOKEN_LEN + 1];
 
+	if (!*why && access(w->path, F_OK) < 0 && errno == ENOENT)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT, "'%s' does not exist", w->path);
 	umbra_token_format(w->set->time, token);
 	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT, "'%s' is no volume of set %s%s%s%s",
 			  w->path, token, why, which, *which ? "'" : "");

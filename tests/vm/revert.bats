@@ -354,6 +354,10 @@ no_room() {
 	[[ $output == *"umbra restore"*"all of '$T/vol'"* ]]
 	run -1 umbra revert --yes /usr --from latest
 	[[ $output == *"no volume of set"* ]]
+	run -1 umbra revert --yes /dev/nope --from latest
+	[[ $output == "umbra: '/dev/nope' does not exist" ]]
+	run -1 as_user "$UMBRA" revert "$T/vol" --from latest
+	[[ $output == *"by root only"* ]]
 	run -1 umbra revert --yes /dev/ubdb --from latest
 	[[ $output == *"no volume of set"* ]]
 	mkdir "$T/data"
