@@ -9,6 +9,10 @@
 #include <unistd.h>
 
 #include "common/id.h"
+#include "snapshot/sys/suspended.h"
+
+/* How long a volume may be held whose UUID is asked for. */
+#define HELD_MS 1000
 
 /* Libmount calls these pseudo filesystems; they hold files of people all the same. */
 static const char *const real_all_the_same[] = {"tmpfs", "ramfs", "overlay", "rootfs", "virtiofs"};
@@ -178,7 +182,8 @@ static int fill(struct umbra_volume *v, const char *path, struct libmnt_fs *fs)
 		return -errno;
 	v->dev = st.st_dev;
 	v->read_only = mnt_fs_match_options(fs, "ro") == 1;
-	if (v->source && v->source[0] == '/')
+	if (v->source && stat(v->source, &st) == 0 && S_ISBLK(st.st_mode) &&
+	    umbra_refuse_suspended(st.st_rdev, HELD_MS, NULL) == 0)
 		v->uuid = read_uuid(v->source, v->fstype);
 	return 0;
 }

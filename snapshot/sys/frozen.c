@@ -14,6 +14,7 @@
 
 #include "common/token.h"
 #include "common/util.h"
+#include "snapshot/sys/suspended.h"
 
 /* What found a filesystem frozen and is stuck there. Whoever asks again waits for that one. */
 struct stuck {
@@ -158,6 +159,7 @@ int umbra_refuse_frozen(const char *what, const char *path, int limit_ms, struct
 	_cleanup_free_ char *above = strdup(path), *text = NULL;
 	_cleanup_close_ int fd = -1;
 	char *slash;
+	int r;
 
 	if (!above)
 		return umbra_oom(err);
@@ -165,6 +167,10 @@ int umbra_refuse_frozen(const char *what, const char *path, int limit_ms, struct
 	while ((fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 &&
 	       (errno == ENOENT || errno == ENOTDIR) && (slash = strrchr(above, '/')) && above[1])
 		slash[slash == above] = '\0';
+	/* Who suspends its device freezes it, too, but a thaw would not help. */
+	r = fd < 0 ? 0 : umbra_refuse_suspended(device_of(fd), limit_ms, err);
+	if (r < 0)
+		return umbra_wrap(err, r, "%s '%s'", what, path);
 	if (fd < 0 || umbra_thawed(fd, limit_ms) == 0)
 		return 0;
 	text = umbra_asprintf("the filesystem of %s '%s'", what, path);

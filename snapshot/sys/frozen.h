@@ -20,7 +20,8 @@ int umbra_thawed(int fd, int limit_ms);
 
 /*
  * For who is about to take a lock and then to change something at path, which need not be there
- * yet: -EBUSY, as umbra_frozen_fail(), if its filesystem is still frozen after limit_ms. what: what
+ * yet: -EBUSY, as umbra_frozen_fail() or umbra_refuse_suspended(), if its filesystem is still
+ * frozen, or the device that it is on suspended, after limit_ms. what: what
  * path is, for people. What cannot be looked at is not frozen.
  */
 int umbra_refuse_frozen(const char *what, const char *path, int limit_ms, struct umbra_error *err);

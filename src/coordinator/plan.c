@@ -7,6 +7,8 @@
 #include <sys/xattr.h>
 
 #include "coordinator/storage.h"
+#include "snapshot/sys/frozen.h"
+#include "snapshot/sys/suspended.h"
 
 #define ACL_MAX 65536
 
@@ -143,6 +145,10 @@ static int add_path(struct umbra_session *s, const char *path,
 		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EINVAL,
 				  "'%s' lies inside umbra's own store '%s', which is never copied",
 				  volume->path, umbra_engine_state_dir(s->engine));
+	/* Whatever provider it was, it would be stuck there. */
+	r = umbra_refuse_suspended(volume->dev, UMBRA_THAW_WAIT_MS, err);
+	if (r < 0)
+		return umbra_wrap(err, r, "'%s'", volume->path);
 	r = umbra_provider_choose(volume, request->provider, &provider, err);
 	if (r == 0 && !request->provider) {
 		warn_of_better(s, volume, provider);

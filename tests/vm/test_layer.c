@@ -315,8 +315,8 @@ Test(layer, killed_at_each_step)
 	dm_lab_writer_stop(writer);
 }
 
-/* Killed in a hold: the origin is suspended. */
-Test(layer, repair_resumes)
+/* As a backup program does for a snapshot of the disk below. */
+Test(layer, repair_leaves_what_somebody_else_suspended_alone)
 {
 	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
 	pid_t writer;
@@ -324,29 +324,61 @@ Test(layer, repair_resumes)
 	dm_lab_mount("lab-x", "ext4", "at");
 	writer = dm_lab_writer("at");
 	ok(umbra_layer_in(&layer, &err));
-	ok(umbra_dm_suspend(umbra_dm_numbered(layer.origin), 0, &err));
+	lab_run("dmsetup suspend lab-x");
 	ok(umbra_layer_repair(&layer, &err));
-	cr_assert(dm_lab_flows(NULL));
+	ok(umbra_layer_resume(&layer, &err));
+	cr_assert_eq(umbra_layer_out(&layer, &err), -EBUSY);
+	cr_assert(strstr(err.text, "dmsetup resume lab-x"), "%s", err.text);
+	cr_assert_not(dm_lab_flows(NULL));
+	cr_assert(dm_lab_flows("lab-x"));
 	cr_assert_eq(state_of(&layer), UMBRA_LAYER_IN);
+	lab_run("dmsetup resume lab-x");
 	dm_lab_writer_stop(writer);
 }
 
-/* Killed when the kernel had suspended it, and then refused the new table. */
-Test(layer, repair_resumes_what_a_refused_table_left)
+/* Killed when the kernel had suspended the origin, and then refused the new table. */
+static void kill_at_refused_table(struct umbra_layer *layer, int (*fn)(void *))
 {
-	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
 	pid_t pid = lab_fork();
 
 	if (pid == 0) {
 		setenv("UMBRA_TEST_FAULT", "layer.loaded:kill", 1);
 		umbra_fault_init();
-		_exit(umbra_layer_in(&layer, NULL) == 0);
+		_exit(fn(layer) == 0);
 	}
 	waitpid(pid, NULL, 0);
 	lab_run("dmsetup clear lab-x && dmsetup suspend lab-x");
+}
+
+Test(layer, repair_resumes_what_a_refused_table_left)
+{
+	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
+
+	kill_at_refused_table(&layer, in);
 	ok(umbra_layer_repair(&layer, &err));
 	cr_assert(dm_lab_flows(NULL));
 	cr_assert_eq(state_of(&layer), UMBRA_LAYER_OUT);
+	ok(umbra_layer_in(&layer, &err));
+	kill_at_refused_table(&layer, out);
+	ok(umbra_layer_repair(&layer, &err));
+	cr_assert(dm_lab_flows(NULL));
+	cr_assert_eq(state_of(&layer), UMBRA_LAYER_IN);
+}
+
+/* For who has to read the origin before it can be repaired. */
+Test(layer, resume_is_the_beginning_of_a_repair)
+{
+	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
+
+	kill_at_refused_table(&layer, in);
+	ok(umbra_layer_resume(&layer, &err));
+	cr_assert(dm_lab_flows(NULL));
+	cr_assert_eq(state_of(&layer), UMBRA_LAYER_HALF);
+	ok(umbra_layer_repair(&layer, &err));
+	lab_run("dmsetup suspend lab-x");
+	ok(umbra_layer_resume(&layer, &err));
+	cr_assert_not(dm_lab_flows(NULL));
+	lab_run("dmsetup resume lab-x");
 }
 
 /* Somebody else has suspended it, to give it a table of his own. */
@@ -359,9 +391,8 @@ Test(layer, repair_leaves_a_change_under_way_alone)
 	ok(umbra_layer_repair(&layer, &err));
 	cr_assert_not(dm_lab_flows(NULL));
 	cr_assert(dm_lab_flows("lab-x"));
-	lab_run("dmsetup clear lab-x");
+	lab_run("dmsetup clear lab-x && dmsetup resume lab-x");
 	ok(umbra_layer_repair(&layer, &err));
-	cr_assert(dm_lab_flows(NULL));
 	cr_assert_eq(state_of(&layer), UMBRA_LAYER_IN);
 }
 

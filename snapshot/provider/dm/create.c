@@ -19,6 +19,7 @@
 #include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 #include "snapshot/provider/dm/volume/view_device.h"
+#include "snapshot/sys/suspended.h"
 
 /* Chunks that the older store may use up while the next one is prepared. */
 #define MARGIN_CHUNKS 256
@@ -150,8 +151,10 @@ static int get_ready(struct work *w, struct umbra_member *m, dev_t snap, struct 
 /* What is written out now need not be written in the hold. */
 static int write_out(const struct umbra_member *m, struct umbra_error *err)
 {
-	_cleanup_close_ int fd = umbra_member_open_origin(m, err);
+	_cleanup_close_ int fd = -1;
+	int r = umbra_refuse_suspended(m->volume->dev, 0, err);
 
+	fd = r < 0 ? r : umbra_member_open_origin(m, err);
 	if (fd < 0)
 		return fd;
 	return syncfs(fd) < 0

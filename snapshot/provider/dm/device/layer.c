@@ -10,6 +10,7 @@
 #include "snapshot/provider/dm/device/layer_check.h"
 #include "snapshot/provider/dm/device/names.h"
 #include "snapshot/provider/dm/device/queue.h"
+#include "snapshot/sys/suspended.h"
 
 #define SETTINGS_MAX 65536
 
@@ -166,8 +167,7 @@ static int keep_settings(const struct umbra_layer *layer, struct umbra_error *er
 	return r < 0 ? umbra_fail_errno(err, r, "cannot write '%s' in /run/umbra", name) : 0;
 }
 
-/* Was a change of ours begun that nobody has ended? */
-static bool under_way(const struct umbra_layer *layer)
+bool umbra_layer_under_way(const struct umbra_layer *layer)
 {
 	char name[UMBRA_DEVICE_NAME_MAX];
 
@@ -195,8 +195,10 @@ static int swap(const struct umbra_layer *layer, const struct umbra_dm_info *ori
 		const struct umbra_dm_table *table, struct umbra_error *err)
 {
 	struct umbra_dm_ref ref = umbra_dm_numbered(layer->origin);
-	int r = keep_settings(layer, err);
+	int r = umbra_refuse_suspended(layer->origin, 0, err); /* it would be resumed */
 
+	if (r == 0)
+		r = keep_settings(layer, err);
 	if (r < 0)
 		return r;
 	r = umbra_dm_load(ref, table, origin->read_only ? UMBRA_DM_READ_ONLY : 0, err);
@@ -208,7 +210,9 @@ static int swap(const struct umbra_layer *layer, const struct umbra_dm_info *ori
 		umbra_dm_unload(ref, NULL);
 	else
 		umbra_fault("layer.replaced"); /* too late to fail */
-	restore_settings(layer);
+	/* What could not be resumed either is left to the next, who sees that it was us. */
+	if (r == 0 || umbra_refuse_suspended(layer->origin, 0, NULL) == 0)
+		restore_settings(layer);
 	return r;
 }
 
@@ -342,18 +346,19 @@ static int loaded_by_us(const struct umbra_layer *layer, const struct look *look
 	return r < 0 ? r : umbra_dm_table_same(&loaded, &before);
 }
 
-/* Suspended by a hold, or by the kernel for a table of ours that it then refused; or left with one
- * of ours. Where somebody else has loaded one, he is at it, and resumes it himself. */
+/* Suspended by the kernel for a table of ours that it then refused, or left with one of ours. Where
+ * somebody else has loaded one, he is at it, and resumes it himself; and so does who suspended it
+ * while no change of ours was under way. */
 static int settle_origin(const struct umbra_layer *layer, const struct look *look,
 			 struct umbra_error *err)
 {
 	struct umbra_dm_ref origin = umbra_dm_numbered(layer->origin);
-	bool ours = look->in || under_way(layer);
+	bool ours = umbra_layer_under_way(layer);
 	int r = 0;
 
 	/* One that puts the old table back loads what we would to slide out. */
 	if (look->origin.loaded) {
-		r = under_way(layer) ? loaded_by_us(layer, look, err) : 0;
+		r = ours ? loaded_by_us(layer, look, err) : 0;
 		ours = r > 0;
 	}
 	if (r > 0)
@@ -361,6 +366,18 @@ static int settle_origin(const struct umbra_layer *layer, const struct look *loo
 	if (r == 0 && ours && look->origin.suspended)
 		r = umbra_dm_resume(origin, err);
 	return r;
+}
+
+int umbra_layer_resume(const struct umbra_layer *layer, struct umbra_error *err)
+{
+	struct look look;
+	int r = umbra_layer_under_way(layer) ? look_at(layer, &look, err) : 1;
+
+	if (r == 0 && look.has_origin && look.has_real)
+		r = settle_origin(layer, &look, err);
+	return r < 0 ? umbra_wrap(err, r, "putting device %u:%u right", major(layer->origin),
+				  minor(layer->origin))
+		     : 0;
 }
 
 int umbra_layer_repair(const struct umbra_layer *layer, struct umbra_error *err)

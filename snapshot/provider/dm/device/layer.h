@@ -55,17 +55,27 @@ int umbra_layer_in(const struct umbra_layer *layer, struct umbra_error *err);
 
 /*
  * Takes it out and removes `real`. First remove all other devices of the area: -EBUSY while there
- * is one. 0 too when it is not in; an origin that has another table by now keeps it.
+ * is one, or the origin is suspended. 0 too when it is not in; an origin that has another table by
+ * now keeps it.
  */
 int umbra_layer_out(const struct umbra_layer *layer, struct umbra_error *err);
 
 /*
  * For the next start, after a process was killed at any step: undoes what it was at. The origin is
- * not suspended then, and has a table that works. From IN and REPLACED no device is removed. An
- * origin that is suspended without being IN, or for which somebody else has loaded a table, is not
- * ours: it is left alone. Where writers wait at a wall, release that first, or this waits for them.
+ * suspended then only by somebody else, and has a table that works. From IN and REPLACED no device
+ * is removed. An origin that is suspended while no change of ours was under way, or for which
+ * somebody else has loaded a table, is not ours: it is left alone (a hold is released by
+ * umbra_thaw()). Where writers wait at a wall, release that first, or this waits for them.
  */
 int umbra_layer_repair(const struct umbra_layer *layer, struct umbra_error *err);
+
+/* Has a change of the origin's table been begun that nobody has ended: by a process that was
+ * killed, or one that is at it and has the area's lock? */
+bool umbra_layer_under_way(const struct umbra_layer *layer);
+
+/* The part of the repair that is needed before the origin is read: it goes on if such a change left
+ * it suspended. */
+int umbra_layer_resume(const struct umbra_layer *layer, struct umbra_error *err);
 
 /* The device number of `real`; for tables. -ENXIO: there is none. */
 int umbra_layer_real(const struct umbra_layer *layer, dev_t *out, struct umbra_error *err);

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "snapshot/provider/dm/device/names.h"
+#include "snapshot/sys/suspended.h"
 
 /* Targets that hold no state of their own, so that two of them over the same sectors are one. */
 static const char *const good[] = {"linear", "striped", "crypt", "delay", "flakey", "dust"};
@@ -111,17 +112,17 @@ static int check_line(const struct umbra_dm_info *info, const struct umbra_dm_li
 
 static int check_info(const struct umbra_dm_info *info, struct umbra_error *err)
 {
+	int r;
+
 	if (strncmp(info->uuid, UMBRA_DEVICE_PREFIX, strlen(UMBRA_DEVICE_PREFIX)) == 0)
 		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
 				  "'%s' is a device of umbra itself", info->name);
 	if (!info->live)
 		return umbra_fail(err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP, "'%s' has no table",
 				  info->name);
-	if (info->suspended)
-		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-				  "'%s' is suspended: wait for who did that, or run 'dmsetup "
-				  "resume %s'",
-				  info->name, info->name);
+	r = umbra_refuse_suspended(info->dev, 0, err);
+	if (r < 0)
+		return r;
 	if (info->loaded)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 				  "somebody is changing the table of '%s': wait, or run 'dmsetup "

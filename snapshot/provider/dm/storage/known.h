@@ -38,7 +38,7 @@ struct umbra_known {
 	uint32_t lost;             /* copies */
 	struct umbra_harm harm;
 	bool opened; /* ever */
-	bool frozen; /* what has its file was, at the last look */
+	bool frozen; /* what has its file was, at the last look, or the volume suspended */
 	struct umbra_known *next;
 };
 

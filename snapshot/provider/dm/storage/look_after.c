@@ -120,15 +120,16 @@ static void stop_harm(struct umbra_known *k, const char *path, struct umbra_look
 		umbra_log_error("looking after '%s': %s", path, why.text);
 }
 
-/* Who got stuck there would keep all others from the volume. Said once; looked at again soon, as
- * writers may wait by then. */
+/* Who got stuck in the volume, or in what has the area's file, would keep all others from it. Said
+ * once; looked at again soon, as writers may wait by then. */
 static bool is_frozen(const struct umbra_dm_state *s, struct umbra_known *k,
 		      struct umbra_look *look)
 {
 	int limit_ms = k->frozen ? FROZEN_STILL_MS : FROZEN_MS;
 	struct umbra_error why = {0};
 
-	k->frozen = umbra_area_refuse_frozen(s->place, limit_ms, &why) < 0;
+	k->frozen = umbra_protected_refuse_suspended(s, limit_ms, &why) < 0 ||
+		    umbra_area_refuse_frozen(s->place, limit_ms, &why) < 0;
 	if (!k->frozen)
 		return false;
 	umbra_known_remember_failure(k, s->path, why.text, look);

@@ -11,6 +11,8 @@
  * Or it is asleep: since the machine was started nobody has activated it (activate.h), and it is
  * proved that nobody has written it either. Then no copy can be read, and none made.
  *
+ * One that somebody else has suspended is not opened, and left as it is: -EBUSY.
+ *
  * Whoever fails half way leaves the rest to the next who opens it.
  */
 #pragma once
@@ -68,8 +70,12 @@ int umbra_protected_find(const struct umbra_dm_state *s, dev_t *out, struct umbr
 int umbra_protected_area_of(int state_fd, dev_t origin, struct umbra_id *out,
 			    struct umbra_error *err);
 
-/* For who is about to change something, before any lock: -EBUSY where the area is a file elsewhere,
- * on a filesystem that is frozen. 0, too, where there is none. */
+/* Before any lock: -EBUSY where somebody else has suspended the volume, and has still after
+ * wait_ms: with the lock others would be kept waiting, too. */
+int umbra_protected_refuse_suspended(const struct umbra_dm_state *s, int wait_ms,
+				     struct umbra_error *err);
+/* For who is about to change something: the same, or the area is a file elsewhere, on a filesystem
+ * that is frozen. 0, too, where there is none. */
 int umbra_protected_refuse_frozen(int state_fd, const char *area, struct umbra_error *err);
 int umbra_protected_refuse_frozen_dev(int state_fd, dev_t origin, struct umbra_error *err);
 

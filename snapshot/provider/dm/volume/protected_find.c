@@ -96,10 +96,12 @@ int umbra_protected_each(int state_fd,
 int umbra_protected_refuse_frozen(int state_fd, const char *area, struct umbra_error *err)
 {
 	_cleanup_dm_state_ struct umbra_dm_state s = {0};
+	int r;
 
 	if (umbra_dm_state_read(state_fd, area, &s, NULL) < 0)
 		return 0; /* who opens it says why */
-	return umbra_area_refuse_frozen(s.place, UMBRA_THAW_WAIT_MS, err);
+	r = umbra_protected_refuse_suspended(&s, UMBRA_THAW_WAIT_MS, err);
+	return r < 0 ? r : umbra_area_refuse_frozen(s.place, UMBRA_THAW_WAIT_MS, err);
 }
 
 int umbra_protected_refuse_frozen_dev(int state_fd, dev_t origin, struct umbra_error *err)

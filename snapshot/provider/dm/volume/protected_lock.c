@@ -8,6 +8,7 @@
 
 #include "common/token.h"
 #include "snapshot/provider/dm/volume/protected_parts.h"
+#include "snapshot/sys/suspended.h"
 
 #define RUN_DIR "/run/umbra/dm"
 #define POLL_US 5000
@@ -59,11 +60,10 @@ static int take_lock(struct umbra_protected *p, const char *area, int wait_ms,
 	return 0;
 }
 
-int umbra_protected_lock(const char *area, int wait_ms, struct umbra_protected **out,
-			 struct umbra_error *err)
+/* With what others have marked, and without the lock. */
+static int open_unlocked(const char *area, struct umbra_protected **out, struct umbra_error *err)
 {
 	_cleanup_protected_ struct umbra_protected *p = calloc(1, sizeof(*p));
-	int r;
 
 	if (!p)
 		return umbra_oom(err);
@@ -71,7 +71,20 @@ int umbra_protected_lock(const char *area, int wait_ms, struct umbra_protected *
 	memcpy(p->kernel.area.s, area, UMBRA_ID_LEN);
 	p->layer.area = p->kernel.area;
 	p->layer.run_dir = p->run_dir = open_run_dir(err);
-	r = p->run_dir < 0 ? p->run_dir : take_lock(p, area, wait_ms, err);
+	if (p->run_dir < 0)
+		return p->run_dir;
+	*out = TAKE_PTR(p);
+	return 0;
+}
+
+int umbra_protected_lock(const char *area, int wait_ms, struct umbra_protected **out,
+			 struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+	int r = open_unlocked(area, &p, err);
+
+	if (r == 0)
+		r = take_lock(p, area, wait_ms, err);
 	if (r == 0)
 		*out = TAKE_PTR(p);
 	return r;
@@ -113,4 +126,24 @@ bool umbra_protected_is_marked(const struct umbra_protected *p)
 	_cleanup_close_ int mark = open_lock(p->run_dir, p->kernel.area.s, "creation", NULL);
 
 	return mark >= 0 && flock(mark, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+/* Who makes a copy has it suspended rightly, and marked as long. */
+int umbra_protected_flows(const struct umbra_protected *p, int wait_ms, struct umbra_error *err)
+{
+	if (umbra_refuse_suspended(p->layer.origin, 0, NULL) == 0 || umbra_protected_is_marked(p))
+		return 0;
+	return umbra_refuse_suspended(p->layer.origin, wait_ms, err);
+}
+
+int umbra_protected_refuse_suspended(const struct umbra_dm_state *s, int wait_ms,
+				     struct umbra_error *err)
+{
+	_cleanup_protected_ struct umbra_protected *p = NULL;
+
+	/* Whoever opens it says why, and resumes what we left. */
+	if (open_unlocked(s->area.s, &p, NULL) < 0 ||
+	    umbra_protected_find(s, &p->layer.origin, NULL) < 0 || umbra_layer_under_way(&p->layer))
+		return 0;
+	return umbra_protected_flows(p, wait_ms, err);
 }

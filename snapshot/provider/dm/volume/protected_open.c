@@ -8,6 +8,9 @@
 #include "snapshot/provider/dm/volume/protected_parts.h"
 #include "snapshot/provider/dm/volume/stamp.h"
 
+/* With the lock in hand: for the guards of a killed creation, who are about to resume it. */
+#define HELD_MS 500
+
 static int volume_sectors(dev_t origin, uint64_t *out, struct umbra_error *err)
 {
 	_cleanup_dm_table_ struct umbra_dm_table table = {0};
@@ -30,6 +33,18 @@ static int choose_base(struct umbra_protected *p, struct umbra_error *err)
 	    umbra_layer_real(&p->layer, &real, NULL) == 0)
 		umbra_area_set_base(p->area, real);
 	return r;
+}
+
+/* Before anything is read or written: I/O to a suspended volume would keep us, with the lock. */
+static int check_flows(struct umbra_protected *p, const struct umbra_dm_state *s,
+		       struct umbra_error *err)
+{
+	int r;
+
+	if (umbra_protected_find(s, &p->layer.origin, NULL) < 0)
+		return 0; /* is said later */
+	r = umbra_layer_resume(&p->layer, err);
+	return r < 0 ? r : umbra_protected_flows(p, HELD_MS, err);
 }
 
 /* The volume and the area; no pool. Takes area, where there is one already. */
@@ -225,6 +240,8 @@ int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 	/* Not earlier: whoever had the lock may have changed the record. */
 	if (r == 0)
 		r = umbra_dm_state_read(state_fd, area, &s, err);
+	if (r == 0)
+		r = check_flows(p, &s, err);
 	if (r < 0)
 		return r;
 	r = find_parts(p, &s, NULL, &why);
@@ -292,6 +309,8 @@ int umbra_protected_abandon(int state_fd, dev_t origin, struct umbra_error *err)
 	r = r < 0 ? r : umbra_protected_lock(area.s, UMBRA_PROTECTED_WAIT_MS, &p, err);
 	if (r == 0)
 		r = umbra_dm_state_read(state_fd, area.s, &s, err);
+	if (r == 0)
+		r = check_flows(p, &s, err);
 	if (r < 0)
 		return r;
 	if (umbra_protected_is_marked(p))

@@ -12,6 +12,9 @@ int umbra_protected_lock(const char *area, int wait_ms, struct umbra_protected *
 bool umbra_protected_is_marked(const struct umbra_protected *p);
 bool umbra_protected_being_resized(const struct umbra_protected *p, const struct umbra_dm_state *s);
 
+/* -EBUSY: the origin is suspended, still after wait_ms, and not by who makes a copy. */
+int umbra_protected_flows(const struct umbra_protected *p, int wait_ms, struct umbra_error *err);
+
 /* protected.c */
 /* Whatever of ours is in the kernel goes: it has missed writes, or has no place any more. */
 int umbra_protected_clear(struct umbra_protected *p, struct umbra_error *err);
