@@ -416,5 +416,7 @@ Test(daemon, both_killed)
 	unsetenv("UMBRA_TEST_FAULT");
 	cr_assert_eq(create(&err), 0, "%s", err.text);
 	cr_assert(is_locked());
+	for (ms = 0; ms < 5000 && looker() == pid; ms += 10)
+		usleep(10000); /* it is at work, and looks in a moment */
 	cr_assert_neq(looker(), pid);
 }
