@@ -271,6 +271,19 @@ Test(area, filesystems_that_cannot_have_one_inside)
 	cr_assert_not(lab_true("test -e at/.umbra"));
 }
 
+/* As of an area that has been in use. */
+static void write_superblock(const struct umbra_area *a)
+{
+	const struct umbra_pool_geometry g = {.chunk_sectors = 32, .segment_chunks = 16};
+	_cleanup_free_ void *data = NULL;
+	_cleanup_pool_ struct umbra_pool *pool = NULL;
+	size_t len;
+
+	ok(umbra_pool_new(&g, umbra_area_id(a), "x", &pool, &err));
+	ok(umbra_pool_encode(pool, &data, &len, &err));
+	ok(umbra_area_write(a, UMBRA_POOL_SLOT_B, data, len, &err));
+}
+
 Test(area, in_a_file_elsewhere)
 {
 	struct umbra_area_request request = new_volume(64, "ext4");
@@ -291,6 +304,9 @@ Test(area, in_a_file_elsewhere)
 	lab_run("for i in $(seq 50); do losetup -nl | grep -q /area || exit 0; sleep 0.1; done; "
 		"exit 1");
 	umbra_area_close(again);
+	cr_assert_eq(umbra_area_destroy(a, &err), -EBADMSG, "it could be anybody's");
+	cr_assert(lab_true("test -e area"));
+	write_superblock(a);
 	ok(umbra_area_destroy(a, &err));
 	cr_assert_not(lab_true("test -e area"));
 	umbra_area_close(a);
@@ -360,18 +376,12 @@ Test(area, on_a_device)
 Test(area, on_a_device_that_is_one_already)
 {
 	struct umbra_area_request request = new_volume(64, "ext4");
-	const struct umbra_pool_geometry g = {.chunk_sectors = 32, .segment_chunks = 16};
-	_cleanup_free_ void *data = NULL;
-	_cleanup_pool_ struct umbra_pool *pool = NULL;
 	struct umbra_area *a;
-	size_t len;
 
 	dm_lab_disk("disk", 40);
 	request.place = lab_path("disk.dev");
 	a = make(&request);
-	ok(umbra_pool_new(&g, umbra_area_id(a), "x", &pool, &err));
-	ok(umbra_pool_encode(pool, &data, &len, &err));
-	ok(umbra_area_write(a, UMBRA_POOL_SLOT_B, data, len, &err));
+	write_superblock(a);
 	refused(&request, UMBRA_E_EXISTS, "diff area of umbra");
 	request.force = true;
 	umbra_area_close(make(&request));
