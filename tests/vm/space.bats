@@ -249,6 +249,29 @@ a_wall_closed() { dmsetup info -c --noheadings --separator ' ' -o name,suspended
 	is_whole 1
 }
 
+umbrad_stopped() { [[ $(ps -o stat= -p "$(worker)") == T* ]]; }
+
+# The store that a creation is filling since its instant.
+lives() { dmsetup table | grep -q -- "-snap$1: .*snapshot"; }
+
+@test "a copy's instant comes while the next umbrad looks: its wall is closed all the same" {
+	volume vol /dev/ubdb ext4
+	BIG=60
+	copies 1 96M 20
+	stopped_creation dm.unlocked
+	end_umbrad
+	UMBRA_TEST_FAULT=umbrad.closed:stop "$UMBRA_BUILD/src/daemon/umbrad" --state "$UMBRA_STATE" \
+		--syslog 3>&- &
+	eventually umbrad_stopped
+	run ! lives 2
+	kill -CONT "$MAKER"
+	eventually lives 2
+	kill -CONT "$(worker)"
+	wait "$REQUESTER"
+	wait_for 5 walls_closed
+	is_whole 1
+}
+
 @test "a creation that is stopped before its instant keeps nobody from space, and is undone" {
 	volume vol /dev/ubdb ext4
 	BIG=300

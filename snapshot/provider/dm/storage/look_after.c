@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "snapshot/provider/dm/device/area_watch.h"
 #include "snapshot/provider/dm/device/wall.h"
@@ -68,16 +69,20 @@ static int compact(struct umbra_protected *p, struct umbra_known *k,
 	return r < 0 ? r : umbra_space_grant_all(p, err);
 }
 
-/* An umbrad that was told to end has left it open; of a store that was being made then, too. */
-static int close_wall(const struct umbra_protected *p, const struct umbra_known *k,
+/* An umbrad that was told to end has left it open; of a store that was being made then, too, which
+ * nobody needs our lock to bring to life. Once: what was given up stays so. */
+static int close_wall(const struct umbra_protected *p, struct umbra_known *k,
 		      struct umbra_error *err)
 {
 	struct umbra_gauge gauge = {0};
 	int r = umbra_gauge_read(p, &gauge, err);
 
-	if (r < 0 || !gauge.store || (k->opened && gauge.store->number == k->store))
+	if (r < 0 || !gauge.store || gauge.store->number == k->closed)
 		return r;
-	return umbra_wall_close(&p->kernel, gauge.store->number, err);
+	r = umbra_wall_close(&p->kernel, gauge.store->number, err);
+	if (r == 0)
+		k->closed = gauge.store->number;
+	return r;
 }
 
 static int look_at(struct umbra_protected *p, struct umbra_known *k, struct umbra_look *look,
@@ -88,6 +93,7 @@ static int look_at(struct umbra_protected *p, struct umbra_known *k, struct umbr
 
 	if (p->in) {
 		r = close_wall(p, k, err);
+		umbra_fault("umbrad.closed");
 		if (r == 0)
 			r = umbra_room_make(p, look->watch, &gauge, err);
 		if (r < 0)
