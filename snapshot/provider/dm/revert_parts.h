@@ -12,6 +12,7 @@
 #pragma once
 
 #include "snapshot/provider/dm/parts.h"
+#include "snapshot/revert.h"
 
 struct umbra_dm_revert {
 	struct umbra_revert base; /* first */
@@ -50,3 +51,21 @@ int umbra_dm_revert_run(struct umbra_dm_revert *v, const struct umbra_area *area
 /* Only looks: how many of all chunks differ that the live store has not. */
 int umbra_dm_revert_count(struct umbra_dm_revert *v, const struct umbra_area *area, uint64_t *out,
 			  struct umbra_error *err);
+
+/* revert_room.c */
+/* The volume under its lock, and the index of the copy that it goes back to, which can be read. */
+int umbra_dm_revert_open(const struct umbra_dm_revert *v, struct umbra_protected **p,
+			 uint32_t *copy, struct umbra_error *err);
+
+/* How many copies newer than this one have to stay what they are. */
+size_t umbra_dm_revert_newer(const struct umbra_protected *p, uint32_t copy);
+
+/* What comes back must still have the area's file where the area is. */
+int umbra_dm_revert_check_area(const struct umbra_dm_revert *v, const struct umbra_protected *p,
+			       struct umbra_error *err);
+
+/* Plans, and looks whether there is room for what the newer copies need then; where there are none
+ * nothing has to be kept. The lock may be given back meanwhile: *p and *copy are others then, and
+ * *p NULL when it could not be had again. */
+int umbra_dm_revert_check_room(struct umbra_revert_request *q, struct umbra_dm_revert *v,
+			       struct umbra_protected **p, uint32_t *copy, struct umbra_error *err);

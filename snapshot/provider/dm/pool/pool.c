@@ -231,6 +231,15 @@ int umbra_pool_set_extents(struct umbra_pool *pool, const struct umbra_pool_exte
 	return 0;
 }
 
+uint32_t umbra_pool_count(const struct umbra_pool *pool, enum umbra_pool_state state)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < pool->n_copies; i++)
+		n += pool->copies[i].state == state;
+	return n;
+}
+
 uint32_t umbra_pool_find(const struct umbra_pool *pool, const struct umbra_id *id)
 {
 	uint32_t i;

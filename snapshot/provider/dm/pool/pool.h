@@ -140,6 +140,9 @@ int umbra_pool_set_extents(struct umbra_pool *pool, const struct umbra_pool_exte
 
 /* --- looking --- */
 
+/* How many copies are in that state. */
+uint32_t umbra_pool_count(const struct umbra_pool *pool, enum umbra_pool_state state);
+
 /* Index of a copy, or n_copies. */
 uint32_t umbra_pool_find(const struct umbra_pool *pool, const struct umbra_id *id);
 /* Index of a store, or n_stores. */

@@ -33,10 +33,8 @@ static uint32_t free_record(const struct umbra_pool *pool)
 
 static int check_limits(const struct umbra_pool *pool, struct umbra_error *err)
 {
-	uint32_t i, visible = 0;
+	uint32_t visible = umbra_pool_count(pool, UMBRA_POOL_KEPT);
 
-	for (i = 0; i < pool->n_copies; i++)
-		visible += pool->copies[i].state == UMBRA_POOL_KEPT;
 	if (visible >= UMBRA_VOLUME_SHADOWS_MAX)
 		return umbra_fail(err, UMBRA_E_NO_SPACE, EMLINK,
 				  "the volume has %u shadow copies, which is the most: delete one",

@@ -126,22 +126,13 @@ static void tell_change(const struct umbra_look *look)
 		look->watch->changed(look->watch->arg);
 }
 
-static uint32_t count_lost(const struct umbra_pool *pool)
-{
-	uint32_t n = 0;
-
-	while (n < pool->n_copies && pool->copies[n].state == UMBRA_POOL_LOST)
-		n++;
-	return n;
-}
-
 void umbra_known_remember(struct umbra_known *k, const struct umbra_protected *p,
 			  const struct umbra_gauge *gauge, const struct umbra_look *look)
 {
-	if (*k->why || (k->opened && k->lost != count_lost(p->pool)))
+	if (*k->why || (k->opened && k->lost != umbra_pool_count(p->pool, UMBRA_POOL_LOST)))
 		tell_change(look);
 	k->opened = true;
-	k->lost = count_lost(p->pool);
+	k->lost = umbra_pool_count(p->pool, UMBRA_POOL_LOST);
 	k->origin = p->layer.origin;
 	k->in = p->in;
 	k->asleep = p->asleep;

@@ -3,6 +3,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/space.h"
 #include "snapshot/provider/dm/volume/view_device.h"
 
@@ -151,4 +152,23 @@ int umbra_dm_find_to_change(int state_fd, const struct umbra_shadow *shadow,
 	int r = area ? umbra_protected_refuse_frozen(state_fd, area, err) : 0;
 
 	return r < 0 ? r : umbra_dm_find(state_fd, shadow, out, err);
+}
+
+int umbra_dm_find_copy(const struct umbra_protected *p, const struct umbra_id *id, uint32_t *out,
+		       struct umbra_error *err)
+{
+	uint32_t i = umbra_pool_find(p->pool, id);
+	int r;
+
+	if (i == p->pool->n_copies)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "the shadow copy is not in its diff area any more");
+	r = umbra_dm_refuse_lost(p, &p->pool->copies[i], err);
+	if (r < 0)
+		return r;
+	if (p->pool->copies[i].state != UMBRA_POOL_KEPT)
+		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
+				  "the shadow copy was deleted, or never finished");
+	*out = i;
+	return 0;
 }

@@ -25,3 +25,8 @@ int umbra_dm_find(int state_fd, const struct umbra_shadow *shadow, struct umbra_
  * filesystem. */
 int umbra_dm_find_to_change(int state_fd, const struct umbra_shadow *shadow,
 			    struct umbra_protected **out, struct umbra_error *err);
+
+/* The copy's index in the pool, for who wants to read it. -ENOENT: it is not there, or none that
+ * anybody sees; -EIO: it is lost. */
+int umbra_dm_find_copy(const struct umbra_protected *p, const struct umbra_id *id, uint32_t *out,
+		       struct umbra_error *err);

@@ -10,7 +10,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "snapshot/provider/dm/pool/view_plan.h"
-#include "snapshot/provider/dm/volume/fate.h"
+#include "snapshot/provider/dm/volume/copies.h"
 #include "snapshot/sys/scratch.h"
 
 #define ID_HEAD 18
@@ -130,25 +130,6 @@ static int view_table(const struct umbra_protected *p, dev_t cow, struct umbra_d
 		     : umbra_dm_table_add(table, p->kernel.sectors, "snapshot", err,
 					  "%u:%u %u:%u P %u", major(base), minor(base), major(cow),
 					  minor(cow), p->pool->geometry.chunk_sectors);
-}
-
-static int find_copy(const struct umbra_protected *p, const struct umbra_id *id, uint32_t *out,
-		     struct umbra_error *err)
-{
-	uint32_t i = umbra_pool_find(p->pool, id);
-	int r;
-
-	if (i == p->pool->n_copies)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "it is not in its diff area any more");
-	r = umbra_dm_refuse_lost(p, &p->pool->copies[i], err);
-	if (r < 0)
-		return r;
-	if (p->pool->copies[i].state != UMBRA_POOL_KEPT)
-		return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
-				  "it was deleted, or never finished");
-	*out = i;
-	return 0;
 }
 
 static int remove_view(const struct names *names, struct umbra_error *err)
@@ -309,7 +290,7 @@ int umbra_view_device_make(struct umbra_protected *p, const struct umbra_id *id,
 	struct umbra_dm_info info;
 	struct names names;
 	uint32_t copy = 0;
-	int r = find_copy(p, id, &copy, err);
+	int r = umbra_dm_find_copy(p, id, &copy, err);
 
 	if (r < 0)
 		return r;
