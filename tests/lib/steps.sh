@@ -24,6 +24,15 @@ steps_init() {
 count() { echo "$@" >>"$STEP.count"; }
 skipped() { printf '%s\n' "$*" >>"$STEP.skips"; }
 
+# what_failed LOG: the tests of TAP that failed, with what they say; of anything else all of it.
+what_failed() {
+	if grep -qE '^not ok\b' "$1"; then
+		awk '/^(not ok|only [0-9]+ of)/ {bad = 1} /^ok/ {bad = 0} bad' "$1"
+	else
+		cat "$1"
+	fi
+}
+
 # Reads TAP from a file, of one program or of several, counts it. What was planned and never ran has failed.
 count_tap() {
 	local ok bad skip plan
@@ -61,7 +70,7 @@ steps_run() {
 	{
 		printf 'FAIL  %-34s %4d s  %s failed; %s\n' "$name" $((SECONDS - begun)) "$failed" \
 			"$STEP.log"
-		tail -n "${STEPS_TAIL:-60}" "$STEP.log" | sed 's/^/      | /'
+		what_failed "$STEP.log" | tail -n "${STEPS_TAIL:-60}" | sed 's/^/      | /'
 	} | cat
 }
 
