@@ -325,17 +325,23 @@ static pid_t wait_for_second(pid_t first, int limit_ms)
 	return second;
 }
 
-/* It would end when it has taken the first one's place. */
-Test(daemon, a_second_that_is_told_to_end_is_no_hindrance)
+static void begin_both(pid_t *first, pid_t *second)
 {
 	struct umbra_error err = {0};
-	pid_t first, second;
 
 	need_it();
 	cr_assert_eq(create(&err), 0, "%s", err.text);
-	first = wait_for_looker();
-	second = wait_for_second(first, 2000);
-	cr_assert_gt(second, 0);
+	*first = wait_for_looker();
+	*second = wait_for_second(*first, 2000);
+	cr_assert_gt(*second, 0);
+}
+
+/* It would end when it has taken the first one's place. */
+Test(daemon, a_second_that_is_told_to_end_is_no_hindrance)
+{
+	pid_t first, second;
+
+	begin_both(&first, &second);
 	usleep(300000); /* for it to be ready */
 	kill(second, SIGTERM);
 	usleep(1000000);
@@ -350,16 +356,11 @@ Test(daemon, a_second_that_is_told_to_end_is_no_hindrance)
 /* As a service manager tells both: the second must not leave writers to one that hangs. */
 Test(daemon, told_to_end_while_the_first_hangs)
 {
-	struct umbra_error err = {0};
 	pid_t first, second;
 	int ms;
 
 	place_need_root("to trace umbrad");
-	need_it();
-	cr_assert_eq(create(&err), 0, "%s", err.text);
-	first = wait_for_looker();
-	second = wait_for_second(first, 2000);
-	cr_assert_gt(second, 0);
+	begin_both(&first, &second);
 	usleep(300000); /* for it to be ready */
 	cr_assert_eq(ptrace(PTRACE_SEIZE, first, NULL, NULL), 0);
 	kill(first, SIGSTOP);
@@ -374,16 +375,11 @@ Test(daemon, told_to_end_while_the_first_hangs)
 /* Two at once: whoever is left, stopped, goes on. */
 Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
 {
-	struct umbra_error err = {0};
 	int64_t last;
 	pid_t first, second;
 	int ms;
 
-	need_it();
-	cr_assert_eq(create(&err), 0, "%s", err.text);
-	first = wait_for_looker();
-	second = wait_for_second(first, 2000);
-	cr_assert_gt(second, 0);
+	begin_both(&first, &second);
 	kill(first, SIGSTOP);
 	kill(second, SIGKILL);
 	last = last_look_us();

@@ -16,11 +16,6 @@ setup() {
 	modprobe -a dm-snapshot
 }
 
-teardown() {
-	drop_volumes
-	umbra_teardown
-}
-
 # In a started machine: functions for its jobs.
 common() {
 	declare -f sums scribble

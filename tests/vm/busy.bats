@@ -6,11 +6,6 @@ load volume
 
 TEST_LIMIT=120
 
-teardown() {
-	drop_volumes
-	umbra_teardown
-}
-
 opens() { "$BATS_TEST_DIRNAME/opens.py" "$1" "$T/vol/.umbra"; }
 is_left_alone() { [ "$(opens 1)" = 0 ]; }
 

@@ -6,11 +6,6 @@ load volume
 
 TEST_LIMIT=200
 
-teardown() {
-	drop_volumes
-	umbra_teardown
-}
-
 # check_copies TREE VOLUME N: each of the copies 1 to N is what sums.K says.
 check_copies() {
 	local k token

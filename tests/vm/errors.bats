@@ -14,11 +14,6 @@ setup() {
 	WRITER=$UMBRA_BUILD/tests/vm/umbra-vm-writer
 }
 
-teardown() {
-	drop_volumes
-	umbra_teardown
-}
-
 # --- what fails --------------------------------------------------------------------------------
 
 # fail_at NAME HOW FROM SECTORS…: of the device NAME, which is linear over the whole of its disk, all

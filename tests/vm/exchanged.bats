@@ -11,11 +11,6 @@ CLONE=/dev/ubdc
 DISK=/dev/ubdd
 OTHER=/dev/ubde # what the volume is on after the power has failed
 
-teardown() {
-	drop_volumes
-	umbra_teardown
-}
-
 cloned() { dd if=$SIDE of=$CLONE bs=1M iflag=direct oflag=direct status=none; }
 
 # missing ERE: the copies are said to be missing for that reason, and cannot be read.

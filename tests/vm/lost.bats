@@ -7,11 +7,6 @@ load volume
 
 TEST_LIMIT=120
 
-teardown() {
-	drop_volumes
-	umbra_teardown
-}
-
 lost() { umbra list --json | jq -r '.sets[].volumes[] | select(.lost) | .path' | sort -u; }
 is_lost() { [ "$(lost)" = "$1" ]; }
 

@@ -7,11 +7,6 @@ load volume
 
 TEST_LIMIT=200
 
-teardown() {
-	drop_volumes
-	umbra_teardown
-}
-
 # None of them is shown any more.
 all_lost() {
 	local token

@@ -70,6 +70,12 @@ drop_volumes() {
 	dmsetup remove_all --force >/dev/null 2>&1 || true
 }
 
+# What every suite does that has nothing besides of its own.
+teardown() {
+	drop_volumes
+	umbra_teardown
+}
+
 end_umbrad() {
 	local pid i
 	for pid in $(pgrep -x umbrad); do
