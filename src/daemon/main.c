@@ -199,12 +199,15 @@ static bool is_needed_again(struct daemon *d)
 	return look(d) >= 0 && lock(d) == 0;
 }
 
-/* Whoever stops us for good must not hang the volumes with that. */
+/* Whoever stops us for good must not hang the volumes with that. Who saw the lock has made visible
+ * before what is let go here; who comes later starts another one. */
 static void leave(const struct daemon *d)
 {
 	const struct umbra_provider *const *p;
 	size_t n, i;
 
+	flock(d->lock_fd, LOCK_UN);
+	umbra_fault("umbrad.leaving");
 	p = umbra_providers(&n);
 	for (i = 0; i < n; i++) {
 		struct umbra_error err = {0};

@@ -220,6 +220,27 @@ static pid_t next_looker(pid_t pid, int limit_ms)
 	return now == pid ? 0 : now;
 }
 
+/* What is made from then on it does not let go any more. */
+Test(daemon, nobody_relies_on_one_that_is_told_to_end)
+{
+	struct umbra_error err = {0};
+	pid_t pid;
+	int ms;
+
+	need_it();
+	setenv("UMBRA_TEST_FAULT", "umbrad.leaving:stop", 1);
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	unsetenv("UMBRA_TEST_FAULT");
+	pid = wait_for_looker();
+	kill(pid, SIGTERM);
+	for (ms = 0; ms < 5000 && !is_stopped(pid); ms += 10)
+		usleep(10000);
+	cr_assert_eq(create(&err), 0, "%s", err.text);
+	kill(pid, SIGCONT);
+	cr_assert_gt(next_looker(pid, 5000), 0);
+	cr_assert(is_locked());
+}
+
 Test(daemon, killed_after_a_look_it_has_a_successor_every_time)
 {
 	struct umbra_error err = {0};
