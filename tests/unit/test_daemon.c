@@ -278,13 +278,37 @@ Test(daemon, a_second_that_is_killed_or_stopped_is_no_hindrance)
 	}
 }
 
-static pid_t child_of(pid_t pid)
+static bool is_second(pid_t pid)
 {
-	_cleanup_free_ char *path = umbra_asprintf("/proc/%d/task/%d/children", pid, pid);
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	int child = 0;
+	_cleanup_free_ char *path = umbra_asprintf("/proc/%d/comm", pid), *name = NULL;
 
-	return f && fscanf(f, "%d", &child) == 1 ? child : 0;
+	return umbra_read_file(AT_FDCWD, path, 100, &name, NULL) == 0 &&
+	       strcmp(name, "umbra-standby\n") == 0;
+}
+
+/* Of its children, others of which find out what is lost, and of which a dead one may be there
+ * still; 0: there is none. */
+static pid_t second_of(pid_t first, pid_t dead)
+{
+	_cleanup_free_ char *path = umbra_asprintf("/proc/%d/task/%d/children", first, first);
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	int child;
+
+	while (f && fscanf(f, "%d", &child) == 1)
+		if (child != dead && is_second(child))
+			return child;
+	return 0;
+}
+
+static pid_t wait_for_second(pid_t first, pid_t dead)
+{
+	pid_t second = 0;
+	int ms;
+
+	for (ms = 0; ms < 5000 && !(second = second_of(first, dead)); ms += 10)
+		usleep(10000);
+	cr_assert_gt(second, 0);
+	return second;
 }
 
 static int64_t last_look_us(void)
@@ -307,9 +331,7 @@ Test(daemon, a_second_that_cannot_be_ended_is_no_hindrance)
 	place_need_root("to trace umbrad");
 	need_it();
 	cr_assert_eq(create(&err), 0, "%s", err.text);
-	for (ms = 0; ms < 2000 && !child_of(looker()); ms += 10)
-		usleep(10000);
-	second = child_of(looker());
+	second = wait_for_second(wait_for_looker(), 0);
 	cr_assert_eq(ptrace(PTRACE_SEIZE, second, NULL, NULL), 0);
 	kill(second, SIGSTOP);
 	usleep(4000000); /* it is silent for three seconds, and then killed */
@@ -334,16 +356,7 @@ Test(daemon, is_not_idle_when_who_started_it_was)
 	cr_assert_eq(create(&err), 0, "%s", err.text);
 	pid = wait_for_looker();
 	cr_assert_neq(sched_getscheduler(pid), SCHED_IDLE);
-	cr_assert_neq(sched_getscheduler(child_of(pid)), SCHED_IDLE);
-}
-
-static pid_t wait_for_second(pid_t first, int limit_ms)
-{
-	pid_t second;
-
-	for (; !(second = child_of(first)) && limit_ms > 0; limit_ms -= 10)
-		usleep(10000);
-	return second;
+	cr_assert_neq(sched_getscheduler(wait_for_second(pid, 0)), SCHED_IDLE);
 }
 
 static void begin_both(pid_t *first, pid_t *second)
@@ -353,8 +366,7 @@ static void begin_both(pid_t *first, pid_t *second)
 	need_it();
 	cr_assert_eq(create(&err), 0, "%s", err.text);
 	*first = wait_for_looker();
-	*second = wait_for_second(*first, 2000);
-	cr_assert_gt(*second, 0);
+	*second = wait_for_second(*first, 0);
 }
 
 /* It would end when it has taken the first one's place. */
@@ -407,7 +419,7 @@ Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
 	for (ms = 0; ms < 3000 && last_look_us() == last; ms += 10)
 		usleep(10000);
 	cr_assert_neq(last_look_us(), last);
-	second = wait_for_second(first, 3000);
+	second = wait_for_second(first, second);
 	usleep(300000); /* for it to be ready */
 	kill(second, SIGSTOP);
 	kill(first, SIGKILL);
