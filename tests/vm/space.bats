@@ -249,7 +249,7 @@ a_wall_closed() { dmsetup info -c --noheadings --separator ' ' -o name,suspended
 	is_whole 1
 }
 
-umbrad_stopped() { [[ $(ps -o stat= -p "$(worker)") == T* ]]; }
+umbrad_stopped() { [[ $(ps -o stat= -C umbrad) == T* ]]; }
 
 # The store that a creation is filling since its instant.
 lives() { dmsetup table | grep -q -- "-snap$1: .*snapshot"; }
@@ -269,6 +269,25 @@ lives() { dmsetup table | grep -q -- "-snap$1: .*snapshot"; }
 	kill -CONT "$(worker)"
 	wait "$REQUESTER"
 	wait_for 5 walls_closed
+	is_whole 1
+}
+
+@test "an umbrad that is slow to end opens walls when the next is at work: they are closed again" {
+	local first
+	volume vol /dev/ubdb ext4
+	BIG=60
+	copies 1 96M 20
+	end_umbrad
+	UMBRA_TEST_FAULT=umbrad.leaving:stop "$UMBRA_BUILD/src/daemon/umbrad" --state "$UMBRA_STATE" \
+		--syslog 3>&- &
+	wait_for 5 walls_closed
+	first=$(worker)
+	kill "$first"
+	eventually umbrad_stopped
+	"$UMBRA_BUILD/src/daemon/umbrad" --state "$UMBRA_STATE" --syslog 3>&- &
+	wait "$first" || true # it wakes up by itself
+	wait_for 5 walls_closed
+	write_over 50 5
 	is_whole 1
 }
 

@@ -28,7 +28,6 @@ struct umbra_known {
 	bool in_use;                     /* the volume, before it was opened */
 	char stamp[UMBRA_POOL_TEXT_MAX]; /* in the pool */
 	uint64_t store, next_store; /* the one that is written, and the one that would come next */
-	uint64_t closed;            /* the one whose wall we found closed, or closed; 0: none */
 	uint64_t used, seen;        /* chunks, then and at the last glance */
 	uint64_t low;               /* chunks */
 	int64_t at_us, seen_us;

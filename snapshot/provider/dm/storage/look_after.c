@@ -69,20 +69,15 @@ static int compact(struct umbra_protected *p, struct umbra_known *k,
 	return r < 0 ? r : umbra_space_grant_all(p, err);
 }
 
-/* An umbrad that was told to end has left it open; of a store that was being made then, too, which
- * nobody needs our lock to bring to life. Once: what was given up stays so. */
-static int close_wall(const struct umbra_protected *p, struct umbra_known *k,
-		      struct umbra_error *err)
+/* An umbrad that was told to end has left it open, of a store that was being made then, too; or
+ * does so only now, when we are at work. Not of one whose writers were let go: that store is given
+ * up. */
+static int close_wall(const struct umbra_protected *p, struct umbra_error *err)
 {
 	struct umbra_gauge gauge = {0};
 	int r = umbra_gauge_read(p, &gauge, err);
 
-	if (r < 0 || !gauge.store || gauge.store->number == k->closed)
-		return r;
-	r = umbra_wall_close(&p->kernel, gauge.store->number, err);
-	if (r == 0)
-		k->closed = gauge.store->number;
-	return r;
+	return r < 0 || !gauge.store ? r : umbra_wall_close(&p->kernel, gauge.store->number, err);
 }
 
 static int look_at(struct umbra_protected *p, struct umbra_known *k, struct umbra_look *look,
@@ -92,7 +87,7 @@ static int look_at(struct umbra_protected *p, struct umbra_known *k, struct umbr
 	int r = 0;
 
 	if (p->in) {
-		r = close_wall(p, k, err);
+		r = close_wall(p, err);
 		umbra_fault("umbrad.closed");
 		if (r == 0)
 			r = umbra_room_make(p, look->watch, &gauge, err);
