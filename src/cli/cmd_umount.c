@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,7 +162,7 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	_cleanup_free_ char *chosen = NULL, *dir = NULL, *followed = NULL;
 	_cleanup_close_ int connection = -1;
 	struct libmnt_fs *fs;
-	const char *target;
+	const char *word, *target;
 	bool lazy;
 	int r = 0;
 
@@ -170,9 +171,12 @@ static int run(const struct umbra_cli *cli, const struct umbra_args *args, struc
 	if (r < 0)
 		return r;
 	/* Without a look at the mount itself, which may have no daemon. */
-	r = umbra_absolute_name(chosen ? chosen : args->words[0], &dir);
+	word = chosen ? chosen : args->words[0];
+	r = umbra_absolute_name(word, &dir);
+	if (r == -ENOENT)
+		return no_tree(word, NULL, err);
 	if (r < 0)
-		return umbra_fail_errno(err, r, "cannot reach '%s'", args->words[0]);
+		return umbra_fail_errno(err, r, "cannot reach '%s'", word);
 	r = umbra_mountdir_table(&tb, err);
 	if (r < 0)
 		return r;

@@ -327,6 +327,8 @@ use() {
 	mounted
 	run umbra umount "$T/data"
 	assert_error 1 "no tree of shadow copies is mounted on '$T/data'"
+	run umbra umount "$T/nowhere/tree"
+	assert_error 1 "no tree of shadow copies is mounted on '$T/nowhere/tree'"
 	run umbra umount /proc
 	assert_error 1 "is no tree of shadow copies but proc"
 	use
@@ -463,6 +465,11 @@ by_default() { as_user env -u UMBRA_STATE "$@"; }
 	by_default "$UMBRA" create --provider copy "$T/user/data"
 	by_default test -d "$T/user/mnt/latest$T/user/data"
 	by_default "$UMBRA" umount "$T/user/mnt"
+}
+
+@test "umount without a directory, and without a tree, names the default one" {
+	run as_user env XDG_RUNTIME_DIR="$T/nowhere" "$UMBRA" umount
+	assert_error 1 "no tree of shadow copies is mounted on '$T/nowhere/umbra/shadows'"
 }
 
 @test "a mistyped state directory is neither made nor mounted" {
