@@ -37,6 +37,7 @@ struct daemon {
 	struct umbra_wake *wake;
 	int lock_fd, signals;
 	int least_ms; /* between looks that nothing calls for; for tests */
+	struct umbra_error said;
 	bool stay;
 	bool mounts; /* have changed since the last look */
 };
@@ -63,6 +64,14 @@ static void on_step(void *arg)
 	umbra_standby_step(d->standby);
 }
 
+/* What fails at every look, four times a second, is said once. */
+static void say(struct daemon *d, const struct umbra_error *err)
+{
+	if (strcmp(d->said.text, err->text) != 0)
+		umbra_log_error("%s", err->text);
+	d->said = *err;
+}
+
 /* All providers once; when they want to be called again, -1: never. */
 static int look(struct daemon *d)
 {
@@ -75,6 +84,7 @@ static int look(struct daemon *d)
 					    .arg = d};
 	const struct umbra_provider *const *p;
 	int next = -1, again;
+	bool failed = false;
 	size_t n, i;
 
 	d->mounts = false;
@@ -85,11 +95,15 @@ static int look(struct daemon *d)
 		if (!p[i]->storage)
 			continue;
 		again = -1;
-		if (p[i]->storage->look_after(&watch, &again, &err) < 0)
-			umbra_log_error("%s", err.text);
+		if (p[i]->storage->look_after(&watch, &again, &err) < 0) {
+			say(d, &err);
+			failed = true;
+		}
 		if (again >= 0 && (next < 0 || again < next))
 			next = again;
 	}
+	if (!failed)
+		d->said = (struct umbra_error){0};
 	return next;
 }
 

@@ -30,6 +30,13 @@ load helper
 	done
 }
 
+@test "umbrad says once what fails at every look" {
+	run as_user timeout 3 "$UMBRA_RUN/bin/umbrad"
+	[ "$status" = 124 ]
+	[[ $output == *"cannot list the device-mapper devices"* ]]
+	[ "${#lines[@]}" -le 2 ]
+}
+
 @test "an area that there is not cannot be given up" {
 	require_root
 	run -1 umbra storage remove 01234567-89ab-cdef-0123-456789abcdef
