@@ -130,6 +130,8 @@ setup() {
 	assert_error 2 much
 	run guest --out "$T/nowhere" true
 	assert_error 2 nowhere
+	run -0 "$UMBRA_SOURCE/tests/vm/shell" --help
+	[[ $output == *--disk* ]]
 }
 
 @test "vm: a shell on a terminal" {
