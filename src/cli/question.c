@@ -83,13 +83,21 @@ static void show_last(const struct umbra_doomed *d)
 	}
 }
 
+/* A volume that is mounted at the path is in no copy of what it is mounted in. */
+static bool is_of_path(const struct umbra_doomed *d, const struct umbra_set *set,
+		       const struct umbra_shadow *shadow)
+{
+	return shadow == umbra_set_covering(set, d->path) &&
+	       (!d->scope.whole || strcmp(shadow->path, d->path) == 0);
+}
+
 /* Is it of another volume than that of the path, and can be had again? */
 static bool is_besides(const struct umbra_doomed *d, const struct umbra_set *set,
 		       const struct umbra_shadow *shadow)
 {
 	struct umbra_scope scope = d->scope;
 
-	return shadow != umbra_set_covering(set, d->path) && !umbra_scope_is_of(&scope, shadow) &&
+	return !is_of_path(d, set, shadow) && !umbra_scope_is_of(&scope, shadow) &&
 	       shadow->condition != UMBRA_CONDITION_LOST;
 }
 

@@ -136,6 +136,21 @@ in_use_by() {
 	assert_error 1 "In use by [a-z]+ \\(pid $1\\)"
 }
 
+@test "delete: copies of what a volume is mounted in are of another one" {
+	require_root
+	mkdir -p "$T/data/volume"
+	mount -t tmpfs none "$T/data/volume"
+	umbra create --provider copy "$T/data"
+	umbra create --provider copy "$T/data/volume"
+	umbra create --provider copy "$T/data/volume"
+	run umbra delete --oldest "$T/data/volume"
+	umount "$T/data/volume"
+	assert_ok
+	[[ $output == *"warning: copies of '$T/data' in the same set go, too"* ]]
+	run -0 umbra delete --yes --all "$T/data/volume"
+	[[ $output != *warning* ]]
+}
+
 @test "delete: an option in the place of an argument is named, and nothing is deleted" {
 	mkdir -p "$T/data"
 	umbra create "$T/data" >/dev/null
