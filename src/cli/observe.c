@@ -59,7 +59,12 @@ void umbra_terminal_init(struct umbra_terminal *t)
 
 void umbra_terminal_finish(struct umbra_terminal *t)
 {
-	signal(SIGINT, SIG_DFL);
+	struct sigaction sa = {.sa_handler = on_signal,
+			       .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+
+	/* What was done has yet to be told: only who asks twice does not want to hear it. */
+	if (!asked)
+		sigaction(SIGINT, &sa, NULL);
 	signal(SIGTERM, SIG_DFL);
 	if (t->drawn)
 		fputs(WIPE, stderr);

@@ -15,7 +15,8 @@ struct umbra_terminal {
 
 /* One at a time in a process. */
 void umbra_terminal_init(struct umbra_terminal *t);
-/* Wipes the line and gives the signals back. */
+/* Wipes the line. A first SIGINT that comes now is too late to stop anything, and does not keep the
+ * command from saying what it did. */
 void umbra_terminal_finish(struct umbra_terminal *t);
 
 /* Each as a line on standard error; takes the reference. */

@@ -262,3 +262,25 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	grep interrupted "$T/err"
 	[ "$(umbra list --json | jq '.sets | length')" = 0 ]
 }
+
+one_set() { [ "$(umbra list --json | jq '.sets | length')" = 1 ]; }
+
+@test "create: Ctrl-C when it is done does not keep it from saying so" {
+	local pid status=0
+	mkdir "$T/data"
+	mkfifo "$T/out"
+	exec 5<>"$T/out"
+	# Whoever writes more waits.
+	dd if=/dev/zero of="$T/out" bs=4096 count=4096 oflag=nonblock 2>/dev/null || true
+	"$UMBRA" create "$T/data" >"$T/out" 2>"$T/err" 3>&- 4>&- 5>&- &
+	pid=$!
+	eventually one_set
+	sleep 0.5
+	kill -INT $pid
+	sleep 0.2
+	timeout 2 cat <&5 >"$T/said" || true
+	wait $pid || status=$?
+	exec 5>&-
+	[ $status = 0 ]
+	grep -aF "$(latest_token)" "$T/said"
+}
