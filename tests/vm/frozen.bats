@@ -106,6 +106,7 @@ are_lost() { umbra storage --json | jq -e '.areas[0] | .lost == 2 and .copies ==
 	umbra delete --yes --all "$T/vol"
 }
 
+nothing_is_stored() { dmsetup table | grep -q -- '-area: .*error'; }
 area_is_lost() { umbra storage --json | jq -e '.areas[0].state == "lost"'; }
 
 @test "umbrad does not keep the volume while it cannot note in the state directory what is lost" {
@@ -117,10 +118,11 @@ area_is_lost() { umbra storage --json | jq -e '.areas[0].state == "lost"'; }
 	freeze "$T/store"
 	chattr -R -i "$T/vol/.umbra"
 	mv "$T/vol/.umbra/diff-area" "$T/vol/.umbra/another"
+	# The blocks are another's by now.
+	eventually nothing_is_stored
 	sleep 2
 	flock -w 5 "/run/umbra/dm/$AREA.lock" true
-	# The blocks are another's by now: nothing is stored there.
-	dmsetup table | grep -q -- '-area: .*error'
+	nothing_is_stored
 	thaw
 	wait_for 10 area_is_lost
 	[ "$(layer vol)" = out ]

@@ -212,7 +212,7 @@ walls_closed() {
 	volume vol /dev/ubdb ext4
 	BIG=300
 	copies 3 96M 10
-	walls_closed
+	wait_for 5 walls_closed
 	end_umbrad
 	run ! walls_closed
 	fill_big 10
