@@ -82,8 +82,8 @@ static _Noreturn void become(const char *path, const char *state_dir)
 
 int umbra_daemon_start(const struct umbra_engine *e, struct umbra_error *err)
 {
-	static const char *const places[] = {"", "../daemon", "../src/daemon", "../../src/daemon",
-					     NULL};
+	static const char *const places[] = {
+		"", "../daemon", "../src/daemon", "../../src/daemon", "../sbin", NULL};
 	_cleanup_free_ char *path = NULL;
 	pid_t pid;
 	int r;

@@ -239,6 +239,15 @@ like_others() {
 	[ "$(layer vol)" = in ]
 }
 
+@test "an installed tree that lies elsewhere has its umbrad and its guard in sbin" {
+	volume vol /dev/ubdb ext4
+	mkdir -p "$T/usr/bin" "$T/usr/sbin"
+	cp "$UMBRA_RUN/bin/umbra" "$T/usr/bin"
+	cp "$UMBRA_RUN/bin/umbrad" "$UMBRA_RUN/bin/umbra-guard" "$T/usr/sbin"
+	"$T/usr/bin/umbra" create "$T/vol"
+	[ "$(readlink "/proc/$(pgrep -x umbrad)/exe")" = "$T/usr/sbin/umbrad" ]
+}
+
 @test "what bad input gets" {
 	run -1 umbra storage add "$T"
 	[[ $output == *"cannot have a diff area"* ]]
