@@ -336,6 +336,28 @@ Test(layer, repair_leaves_what_somebody_else_suspended_alone)
 	dm_lab_writer_stop(writer);
 }
 
+/* As lvextend puts it there between our look at the table and the change of it. */
+Test(layer, what_somebody_else_changes_meanwhile_stays)
+{
+	struct umbra_layer layer = new_layer(dm_lab_linear("lab-x", 64));
+	pid_t pid = lab_fork();
+	int status;
+
+	if (pid == 0) {
+		setenv("UMBRA_TEST_FAULT", "layer.made:stop", 1);
+		umbra_fault_init();
+		_exit(umbra_layer_in(&layer, NULL) != -EBUSY);
+	}
+	cr_assert_eq(waitpid(pid, &status, WUNTRACED), pid);
+	cr_assert(WIFSTOPPED(status));
+	lab_run("echo 0 131072 error | dmsetup load lab-x && dmsetup resume lab-x");
+	kill(pid, SIGCONT);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0);
+	cr_assert_eq(state_of(&layer), UMBRA_LAYER_OUT);
+	lab_run("dmsetup table lab-x | grep error && test -z \"$(ls run)\"");
+}
+
 /* Killed when the kernel had suspended the origin, and then refused the new table. */
 static void kill_at_refused_table(struct umbra_layer *layer, int (*fn)(void *))
 {

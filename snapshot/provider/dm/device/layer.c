@@ -190,9 +190,30 @@ static void restore_settings(const struct umbra_layer *layer)
 	unlinkat(layer->run_dir, name, 0);
 }
 
-/* Replaces the origin's table: one ioctl, which suspends, replaces and resumes. */
+static int meddled(const struct umbra_dm_info *origin, struct umbra_error *err)
+{
+	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
+			  "somebody else has changed the table of '%s' at the same moment: "
+			  "try again",
+			  origin->name);
+}
+
+/* What lvextend or pvmove has put there since it was read must not be replaced by what was before:
+ * the volume would be written where it does not lie any more. */
+static int check_still(const struct umbra_dm_info *origin, const struct umbra_dm_table *was,
+		       struct umbra_error *err)
+{
+	_cleanup_dm_table_ struct umbra_dm_table is = {0};
+	int r = umbra_dm_table(umbra_dm_numbered(origin->dev), UMBRA_DM_LIVE, &is, err);
+
+	return r < 0 || umbra_dm_table_same(&is, was) ? r : meddled(origin, err);
+}
+
+/* Replaces the origin's table, which was this one: one ioctl, which suspends, replaces and resumes.
+ */
 static int swap(const struct umbra_layer *layer, const struct umbra_dm_info *origin,
-		const struct umbra_dm_table *table, struct umbra_error *err)
+		const struct umbra_dm_table *was, const struct umbra_dm_table *table,
+		struct umbra_error *err)
 {
 	struct umbra_dm_ref ref = umbra_dm_numbered(layer->origin);
 	int r = umbra_refuse_suspended(layer->origin, 0, err); /* it would be resumed */
@@ -204,6 +225,8 @@ static int swap(const struct umbra_layer *layer, const struct umbra_dm_info *ori
 	r = umbra_dm_load(ref, table, origin->read_only ? UMBRA_DM_READ_ONLY : 0, err);
 	if (r == 0)
 		r = umbra_fault_fail("layer.loaded", err);
+	if (r == 0)
+		r = check_still(origin, was, err);
 	if (r == 0)
 		r = umbra_dm_resume(ref, err);
 	if (r < 0)
@@ -228,20 +251,18 @@ static int remove_real(const struct umbra_layer *layer, struct umbra_error *err)
 
 /* real is there: the origin's turn. */
 static int slide_onto(const struct umbra_layer *layer, dev_t real,
-		      const struct umbra_dm_info *origin, uint64_t sectors, struct umbra_error *err)
+		      const struct umbra_dm_info *origin, const struct umbra_dm_table *was,
+		      struct umbra_error *err)
 {
 	_cleanup_dm_table_ struct umbra_dm_table ours = {0};
-	int r = make_origin_table(real, sectors, &ours, err);
+	int r = make_origin_table(real, umbra_dm_table_sectors(was), &ours, err);
 
 	if (r == 0)
-		r = swap(layer, origin, &ours, err);
+		r = swap(layer, origin, was, &ours, err);
 	if (r == 0)
 		r = is_ours(layer, UMBRA_DM_LIVE, real, err);
 	if (r == 0)
-		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
-				  "somebody else has changed the table of '%s' at the same moment: "
-				  "try again",
-				  origin->name);
+		return meddled(origin, err);
 	return r < 0 ? r : 0;
 }
 
@@ -262,7 +283,7 @@ static int slide_in(const struct umbra_layer *layer, struct umbra_error *err)
 		return r;
 	r = umbra_fault_fail("layer.made", err);
 	if (r == 0)
-		r = slide_onto(layer, real, &origin, umbra_dm_table_sectors(&table), err);
+		r = slide_onto(layer, real, &origin, &table, err);
 	if (r < 0)
 		remove_real(layer, NULL);
 	return r;
@@ -301,7 +322,7 @@ int umbra_layer_in(const struct umbra_layer *layer, struct umbra_error *err)
 static int slide_out(const struct umbra_layer *layer, const struct look *look,
 		     struct umbra_error *err)
 {
-	_cleanup_dm_table_ struct umbra_dm_table table = {0};
+	_cleanup_dm_table_ struct umbra_dm_table table = {0}, ours = {0};
 	char name[UMBRA_DM_NAME_MAX];
 	int r = count_others(layer, false, name, err);
 
@@ -310,7 +331,10 @@ static int slide_out(const struct umbra_layer *layer, const struct look *look,
 	if (r == 0 && look->in) {
 		r = umbra_dm_table(umbra_dm_numbered(look->real.dev), UMBRA_DM_LIVE, &table, err);
 		if (r == 0)
-			r = swap(layer, &look->origin, &table, err);
+			r = make_origin_table(look->real.dev, umbra_dm_table_sectors(&table), &ours,
+					      err);
+		if (r == 0)
+			r = swap(layer, &look->origin, &ours, &table, err);
 	}
 	if (r == 0)
 		r = umbra_fault_fail("layer.left", err);

@@ -49,14 +49,14 @@ int umbra_layer_state(const struct umbra_layer *layer, enum umbra_layer_state *o
 
 /*
  * Slides in. 0 too when it is in; from HALF it begins anew. Fails as umbra_layer_check(), and then
- * the origin is as it was; -EBUSY when REPLACED.
+ * the origin is as it was; -EBUSY when REPLACED, or when it gets another table at that moment.
  */
 int umbra_layer_in(const struct umbra_layer *layer, struct umbra_error *err);
 
 /*
  * Takes it out and removes `real`. First remove all other devices of the area: -EBUSY while there
- * is one, or the origin is suspended. 0 too when it is not in; an origin that has another table by
- * now keeps it.
+ * is one, or the origin is suspended, or gets another table at that moment. 0 too when it is not
+ * in; an origin that has another table by now keeps it.
  */
 int umbra_layer_out(const struct umbra_layer *layer, struct umbra_error *err);
 
