@@ -291,6 +291,37 @@ lives() { dmsetup table | grep -q -- "-snap$1: .*snapshot"; }
 	is_whole 1
 }
 
+# cut_short STORE: it has no space besides what it has used.
+cut_short() {
+	local snap used
+	snap=$(dmsetup ls | awk -v r="-snap$1\$" '$1 ~ r {print $1}')
+	used=$(dmsetup status "$snap" | awk '{split($4, a, "/"); print a[1]}')
+	dmsetup table "${snap/snap/cow}" | awk -v n="$used" '
+		{end = $1 + $2}
+		$1 < n {$2 = ($1 + $2 < n ? $2 : n - $1); print}
+		END {print n, end - n, "error"}' >"$T/short"
+	dmsetup load "${snap/snap/cow}" "$T/short"
+	dmsetup resume "${snap/snap/cow}"
+}
+
+@test "a store that is full when the next one collects already costs no copy" {
+	volume vol /dev/ubdb ext4
+	BIG=60
+	copies 1 96M 0
+	fill_big 5
+	echo 2 >"$T/vol/which"
+	stopped_creation dm.sealing
+	cut_short 1
+	fill_big 20
+	sync -f "$T/vol"
+	dmsetup status | grep -- '-snap1: .*Invalid'
+	kill -CONT "$MAKER"
+	wait "$REQUESTER"
+	grep -o -m1 '@GMT[^ ]*' "$T/said" >>"$T/tokens"
+	is_whole 1
+	is_whole 2
+}
+
 @test "a creation that is stopped before its instant keeps nobody from space, and is undone" {
 	volume vol /dev/ubdb ext4
 	BIG=300

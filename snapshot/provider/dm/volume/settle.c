@@ -86,26 +86,60 @@ static int give_way(struct umbra_protected *p, uint64_t number, struct umbra_err
 	return r < 0 ? r : umbra_space_grant_all(p, err);
 }
 
-/*
- * What the kernel has given up it says in the store, if it can: an area that failed for a moment
- * may not have taken that either. Nobody knows it any more when the device is gone.
- */
-static int say_given_up(struct umbra_protected *p, const struct umbra_pool_store *s,
+static int write_header(struct umbra_protected *p, const struct umbra_pool_store *s, bool valid,
 			struct umbra_error *err)
 {
 	const uint32_t sectors = p->pool->geometry.chunk_sectors;
 	const size_t bytes = (size_t)sectors * UMBRA_DM_SECTOR;
 	_cleanup_free_ char *chunk = malloc(bytes);
-	enum umbra_store_state state;
 	uint64_t at = 0;
-	int r = chunk ? state_of(p, s, &state, err) : umbra_oom(err);
+	int r;
 
-	if (r < 0 || state != UMBRA_STORE_INVALID)
-		return r;
-	umbra_dm_header_invalid(sectors, chunk);
+	if (!chunk)
+		return umbra_oom(err);
+	if (valid)
+		umbra_dm_header(sectors, chunk);
+	else
+		umbra_dm_header_invalid(sectors, chunk);
 	umbra_pool_chunk_at(p->pool, s, 0, &at); /* every store has a segment */
 	r = umbra_area_write(p->area, at * bytes, chunk, bytes, err);
 	return r < 0 ? r : umbra_area_flush(p->area, err);
+}
+
+/*
+ * What the kernel has given up it says in the store, if it can: an area that failed for a moment
+ * may not have taken that either. Nobody knows it any more when the device is gone. 1: it has not
+ * given up the store, which is live.
+ */
+static int say_given_up(struct umbra_protected *p, const struct umbra_pool_store *s,
+			struct umbra_error *err)
+{
+	enum umbra_store_state state;
+	int r = state_of(p, s, &state, err);
+
+	if (r < 0 || state != UMBRA_STORE_INVALID)
+		return r < 0 ? r : state == UMBRA_STORE_LIVE;
+	return write_header(p, s, false, err);
+}
+
+static const struct umbra_pool_store *numbered(const struct umbra_protected *p, uint64_t number)
+{
+	return &p->pool->stores[umbra_pool_find_store(p->pool, number)];
+}
+
+/*
+ * was_live: the kernel had not given it up when the next one collected already. What it gave it up
+ * for since, as there was no space for it any more, the next one has.
+ */
+static int read_followed(struct umbra_protected *p, uint64_t number, bool was_live,
+			 struct umbra_exceptions *out, uint64_t *used, struct umbra_error *err)
+{
+	int r = umbra_protected_read_store(p, numbered(p, number), out, used, err);
+
+	if (r != -EBADMSG || !was_live)
+		return r;
+	r = write_header(p, numbered(p, number), true, err);
+	return r < 0 ? r : umbra_protected_read_store(p, numbered(p, number), out, used, err);
 }
 
 /* A store that another one has followed: out of the kernel, and its used part is known for good. */
@@ -115,10 +149,14 @@ static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *
 	_cleanup_pool_ struct umbra_pool *next = NULL;
 	uint64_t used;
 	char why[UMBRA_ERROR_MAX] = "";
+	bool was_live;
 	int r = give_way(p, number, err);
 
 	if (r == 0)
-		r = say_given_up(p, &p->pool->stores[umbra_pool_find_store(p->pool, number)], err);
+		r = say_given_up(p, numbered(p, number), err);
+	was_live = r > 0;
+	if (r >= 0)
+		r = umbra_fault_fail("dm.sealing", err);
 	if (r == 0)
 		r = umbra_store_device_remove(&p->kernel, number, err);
 	if (r == 0)
@@ -126,9 +164,7 @@ static int seal(struct umbra_protected *p, uint64_t number, struct umbra_error *
 	if (r == 0)
 		r = umbra_protected_begin(p, &next, err);
 	if (r == 0)
-		r = umbra_protected_read_store(
-			p, &p->pool->stores[umbra_pool_find_store(p->pool, number)], &exceptions,
-			&used, err);
+		r = read_followed(p, number, was_live, &exceptions, &used, err);
 	if (r == -EBADMSG) {
 		/* It has nothing to say any more, so nor have the copies that read it. */
 		uint32_t owner = umbra_pool_owner(next, umbra_pool_find_store(next, number));
