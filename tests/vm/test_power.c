@@ -248,6 +248,20 @@ static bool is_exact(struct umbra_protected *p, const struct past *past, const c
 	return true;
 }
 
+/* Or the next one that is half written leaves nothing but the older. */
+static void check_superblocks(const char *when)
+{
+	static unsigned char both[UMBRA_POOL_RECORDS_AT];
+	FILE *f = fopen(area_file, "re");
+	size_t len;
+
+	cr_assert(f && fread(both, sizeof(both), 1, f) == 1);
+	fclose(f);
+	len = umbra_pool_encoded_length(both + UMBRA_POOL_SLOT_A);
+	cr_assert(len > 0 && memcmp(both + UMBRA_POOL_SLOT_A, both + UMBRA_POOL_SLOT_B, len) == 0,
+		  "%s: the superblocks differ", when);
+}
+
 static void look(const unsigned char *image, const char *when)
 {
 	struct umbra_protected *p;
@@ -264,6 +278,7 @@ static void look(const unsigned char *image, const char *when)
 			  "%s: copy %zu is not there", when, i);
 	umbra_protected_close(p);
 	volume_off(&v);
+	check_superblocks(when);
 }
 
 /* --- moments --- */
