@@ -157,7 +157,7 @@ starts() {
 	starts
 	[ "$(layer root)" = in ]
 	grep -q "is not JSON" "$T/premount"
-	rm "$UMBRA_STATE"/dm/0*
+	rm "$UMBRA_STATE"/dm/00000000-*
 
 	# An area that is not there any more, with its record in the initramfs: first its blocks are free,
 	# then another file's.
