@@ -135,7 +135,8 @@ static void damaged(struct search *s, const struct umbra_set *set, struct umbra_
 
 	s->found.damaged++;
 	umbra_token_format(set->time, token);
-	umbra_wrap(why, -EIO, "%s", token);
+	if (!strstr(why->text, token))
+		umbra_wrap(why, -EIO, "%s", token);
 	if (s->warn)
 		s->warn(s->arg, why);
 }

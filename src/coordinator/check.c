@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "coordinator/check.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "coordinator/daemon.h"
@@ -41,7 +42,9 @@ static int check_shadow(struct umbra_session *s, const struct umbra_set *set,
 		umbra_root_close(root);
 		return 0;
 	}
-	return umbra_report(problems, "set %s: %s", token, why.text) < 0 ? umbra_oom(err) : 0;
+	if (!strstr(why.text, token))
+		umbra_wrap(&why, -EIO, "set %s", token);
+	return umbra_report(problems, "%s", why.text) < 0 ? umbra_oom(err) : 0;
 }
 
 /* For scan(): what the catalog does not know. */

@@ -151,7 +151,9 @@ copying() { [ -n "$(ls -A "$UMBRA_STATE/copies" 2>/dev/null)" ]; }
 	chmod -R u+w "$UMBRA_STATE/copies/$id"
 	rm -rf "${UMBRA_STATE:?}/copies/${id:?}"
 	run umbra check
-	assert_error 1 "problem: set @GMT-.*$id"
+	assert_error 1 "problem: opening the shadow copy of '$T/data' in set @GMT-[^@]*$id"
+	run umbra versions "$T/data"
+	[[ $output == *"warning: opening the shadow copy of '$T/data' in set @GMT-"* ]]
 	run umbra check --rebuild
 	assert_error 1 'problem: set @GMT-.* was in the old catalog, but no copy of it was found'
 	[[ $output == *"made anew with 1 set"* ]]
