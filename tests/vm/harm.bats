@@ -281,6 +281,40 @@ made_anew() {
 	umbra check
 }
 
+minor_of() { dmsetup info -c --noheadings -o minor "$1"; }
+
+real() { dmsetup ls | awk '/-real/ {print $1}'; }
+
+standby() { pgrep -x umbra-standby; }
+
+# Its second knows what there was when it was begun.
+@test "umbrad is killed, and what it looked at has another number by now: nothing is lost" {
+	local was
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 100M "$T/vol"
+	create "$T/vol"
+	was=$(minor_of "$(real)")
+	kill -9 "$(standby)"
+	eventually standby
+	sleep 0.5
+	umbra delete --yes --all "$T/vol"
+	eventually layer_is out
+	dmsetup create other --table "0 8192 linear /dev/ubdd 0"
+	[ "$(minor_of other)" = "$was" ]
+	echo 1 >"$T/vol/which"
+	create_token "$T/vol"
+	umount "$T/vol"
+	kill -9 "$(worker)"
+	sleep 1
+	eventually worker
+	mount /dev/mapper/vol "$T/vol"
+	echo now >"$T/vol/which"
+	mkdir "$T/tree"
+	umbra mount "$T/tree"
+	[ "$(in_copy 1)" = 1 ]
+	umbra umount "$T/tree"
+}
+
 @test "killed when the diff area has its name and is not immutable yet: the next one goes on with it" {
 	volume vol /dev/ubdb ext4
 	UMBRA_TEST_FAULT=dm.area-named:fail run create "$T/vol"

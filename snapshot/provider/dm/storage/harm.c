@@ -43,26 +43,37 @@ void umbra_harm_remember(struct umbra_harm *h, const struct umbra_protected *p)
 		umbra_harm_forget(h);
 		return;
 	}
-	h->origin = p->layer.origin;
-	h->real = p->kernel.real;
+	h->layer = (struct umbra_layer){.area = p->kernel.area, .origin = p->layer.origin};
 	snprintf(h->stamp, sizeof(h->stamp), "%s", p->pool->stamp);
 	listen_to(p);
+}
+
+/* The volume below its layer, as it is now: other devices may have the numbers of then. */
+static bool find_real(const struct umbra_harm *h, dev_t *out)
+{
+	enum umbra_layer_state state;
+
+	return umbra_layer_state(&h->layer, &state, NULL) == 0 && state == UMBRA_LAYER_IN &&
+	       umbra_layer_real(&h->layer, out, NULL) == 0;
 }
 
 enum umbra_harm_state umbra_harm_look(const struct umbra_harm *h)
 {
 	_cleanup_area_ struct umbra_area *area = NULL;
+	dev_t real;
 	int r;
 
 	if (!h->record)
 		return UMBRA_HARM_NONE;
-	r = umbra_area_open(h->record, h->origin, false, &area, NULL);
+	r = umbra_area_open(h->record, h->layer.origin, false, &area, NULL);
+	/* A filesystem that has the file has it, whatever it is called by now. */
+	if (r == 0 && umbra_area_certain(area))
+		return UMBRA_HARM_NONE;
+	if ((r < 0 && r != -ENOENT) || !find_real(h, &real))
+		return UMBRA_HARM_SUSPECTED;
 	if (r == -ENOENT)
 		return UMBRA_HARM_CERTAIN;
-	if (r < 0)
-		return UMBRA_HARM_SUSPECTED;
-	/* A filesystem that has the file has it, whatever it is called by now. */
-	if (umbra_area_certain(area) || !umbra_stamp_replaced(h->origin, h->real, h->stamp))
+	if (!umbra_stamp_replaced(h->layer.origin, real, h->stamp))
 		return UMBRA_HARM_NONE;
 	/* A revert that is done takes its mark away. */
 	return umbra_proof_is_reverting(h->stamp) ? UMBRA_HARM_SUSPECTED : UMBRA_HARM_CERTAIN;

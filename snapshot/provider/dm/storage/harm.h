@@ -12,7 +12,7 @@
 struct umbra_harm {
 	json_t *record; /* of the area */
 	char stamp[UMBRA_POOL_TEXT_MAX];
-	dev_t origin, real;
+	struct umbra_layer layer; /* without what is for changes */
 };
 
 /* The layer may be in or not. */
