@@ -33,8 +33,11 @@ load helper
 @test "umbrad says once what fails at every look" {
 	run as_user timeout 3 "$UMBRA_RUN/bin/umbrad"
 	[ "$status" = 124 ]
-	[[ $output == *"cannot list the device-mapper devices"* ]]
-	[ "${#lines[@]}" -le 2 ]
+	echo "$output"
+	local said
+	said=$(grep -c "cannot list the device-mapper devices" <<<"$output")
+	# The library tells the reason the first time only.
+	[ "$said" = 1 ] || [ "$said" = 2 ]
 }
 
 @test "an area that there is not cannot be given up" {
