@@ -36,7 +36,7 @@ umbra_setup_file() {
 	local program found=()
 	for program in src/cli/umbra src/guard/umbra-guard src/daemon/umbrad fuse/mount.umbra tests/lib/umbra-hostile \
 		tests/lib/umbra-compare tests/lib/umbra-fill-catalog tests/pit/umbra-pit \
-		tests/vm/umbra-vm-files; do
+		tests/vm/umbra-vm-files tests/vm/umbra-vm-masked; do
 		[ ! -e "$UMBRA_BUILD/$program" ] || found+=("$UMBRA_BUILD/$program")
 	done
 	if ! [ -x "$UMBRA_BUILD/src/cli/umbra" ]; then
@@ -63,7 +63,8 @@ umbra_setup() {
 	UMBRA=$UMBRA_RUN/bin/umbra
 	export T UMBRA UMBRA_STATE=$T/state UMBRA_TEST_TAG=$T
 	export PATH=$UMBRA_RUN/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-	export HOME=$T/home LC_ALL=C.UTF-8 TZ=UTC
+	unset LC_ALL LANG # each category would be a file to open, for every process
+	export HOME=$T/home LC_CTYPE=C.UTF-8 TZ=UTC
 	export ASAN_OPTIONS="log_path='$T/.sanitizer/report'":detect_stack_use_after_return=1
 	export UBSAN_OPTIONS="log_path='$T/.sanitizer/report'":print_stacktrace=1
 	unset XDG_STATE_HOME UMBRA_DEBUG UMBRA_TEST_NOW

@@ -98,8 +98,6 @@ copies() {
 	sync -f "$T/vol"
 }
 
-token() { sed -n "$1p" "$T/tokens"; }
-
 # look: EXACT and LOST have the numbers of copies; none is wrong.
 look() {
 	local k

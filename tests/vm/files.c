@@ -2,13 +2,15 @@
 /*
  * What suites of the guest do with many files, in one process: starting one takes long there.
  *
- *	umbra-vm-files scribble DIR SEED	of twelve files in it some are removed, made,
- *changed umbra-vm-files sums DIR			a sum of each file below it, by name
+ *	umbra-vm-files scribble DIR SEED	removes, makes, changes some of twelve files
+ *	umbra-vm-files sums DIR			a sum of each file below it, by name
  *	umbra-vm-files sum			of standard input
+ *	umbra-vm-files make DIR COUNT BYTES	so many files in it, and the sums of what was
+ *written
  *
  * Which files are changed, and where, follows from SEED; what is written to them is random. umbra's
  * own place at the top of a volume is not shown in copies and has no sums. Status 1: something
- *failed.
+ * failed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,14 +40,22 @@ static bool failed(const char *path)
 
 /* --- sums --- */
 
+static uint64_t sum_more(uint64_t sum, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		sum = (sum ^ buffer[i]) * FNV_PRIME;
+	return sum;
+}
+
 static bool sum_of(int fd, uint64_t *sum)
 {
-	ssize_t n, i;
+	ssize_t n;
 
 	*sum = FNV_BEGIN;
 	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
-		for (i = 0; i < n; i++)
-			*sum = (*sum ^ buffer[i]) * FNV_PRIME;
+		*sum = sum_more(*sum, (size_t)n);
 	return n == 0;
 }
 
@@ -170,6 +180,43 @@ static bool scribble(const char *dir, const char *seed)
 	return true;
 }
 
+/* --- many --- */
+
+/* No two pieces of any file are alike. */
+static bool make_one(const char *name, size_t bytes)
+{
+	static uint64_t pieces;
+	uint64_t sum = FNV_BEGIN;
+	size_t at, n;
+
+	for (at = 0; at < bytes; at += n) {
+		n = bytes - at < sizeof(buffer) ? bytes - at : sizeof(buffer);
+		pieces++;
+		memcpy(buffer, &pieces, sizeof(pieces));
+		if (!write_to(name, O_CREAT, n, (off_t)at))
+			return false;
+		sum = sum_more(sum, n);
+	}
+	printf("%016" PRIx64 "  ./%s\n", sum, name);
+	return true;
+}
+
+static bool make(const char *dir, long count, size_t bytes)
+{
+	char name[24];
+	bool ok;
+	long i;
+
+	if (chdir(dir) < 0)
+		return failed(dir);
+	ok = fill(sizeof(buffer));
+	for (i = 0; ok && i < count; i++) {
+		snprintf(name, sizeof(name), "%06ld", i);
+		ok = make_one(name, bytes);
+	}
+	return ok;
+}
+
 int main(int argc, char *argv[])
 {
 	bool ok;
@@ -180,8 +227,12 @@ int main(int argc, char *argv[])
 		ok = print_sums(argv[2]);
 	} else if (argc == 2 && strcmp(argv[1], "sum") == 0) {
 		ok = print_input();
+	} else if (argc == 5 && strcmp(argv[1], "make") == 0) {
+		ok = make(argv[2], strtol(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
 	} else {
-		fputs("usage: umbra-vm-files scribble DIR SEED | sums DIR | sum\n", stderr);
+		fputs("usage: umbra-vm-files scribble DIR SEED | sums DIR | sum | make DIR COUNT "
+		      "BYTES\n",
+		      stderr);
 		return 2;
 	}
 	return ok && fflush(stdout) == 0 ? 0 : 1;

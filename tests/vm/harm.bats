@@ -14,8 +14,6 @@ teardown() {
 	umbra_teardown
 }
 
-token() { sed -n "${1}p" "$T/tokens"; }
-
 # copies N: that many, told apart by a file, with the diff area on /dev/ubdd.
 copies() {
 	local k
@@ -167,16 +165,12 @@ in_copy() { cat "$T/tree/$(token "$1")$T/vol/which"; }
 
 # new_files: twenty on the volume, read back from the disk.
 new_files() {
-	local k
-	for k in {1..20}; do
-		head -c 11M /dev/urandom | tee "$T/vol/new$k" | sha1sum >>"$T/written"
-	done
+	mkdir "$T/vol/new"
+	umbra-vm-files make "$T/vol/new" 20 11000000 >"$T/written"
+	[ "$(wc -l <"$T/written")" = 20 ]
 	sync -f "$T/vol"
 	echo 3 >/proc/sys/vm/drop_caches
-	for k in {1..20}; do
-		sha1sum <"$T/vol/new$k" >>"$T/read"
-	done
-	diff "$T/written" "$T/read"
+	sums "$T/vol/new" | diff "$T/written" -
 }
 
 is_lost() { umbra list --json | jq -e '[.sets[].volumes[].lost // empty] | length == 2'; }

@@ -46,8 +46,6 @@ two_copies() {
 	create_token "$T/vol"
 }
 
-token() { sed -n "${1}p" "$T/tokens"; }
-
 @test "list, show, storage and check say which copies are lost, and why; the tree does not have them" {
 	two_copies
 	mkdir "$T/tree"

@@ -24,9 +24,7 @@ copies() {
 	scribble "$T/vol" 99
 }
 
-token() { sed -n "${1}p" "$T/tokens"; }
-
-# The SHA-1 of all blocks of each copy 1 to N that there is, but those of the diff area.
+# A sum of all blocks of each copy 1 to N that there is, but those of the diff area.
 blocks() {
 	local k
 	mkdir -p "$T/tree"
@@ -38,10 +36,7 @@ blocks() {
 	umbra umount "$T/tree"
 }
 
-masked() {
-	blockdev --flushbufs "$1"
-	"$BATS_TEST_DIRNAME/masked.py" "$UMBRA_STATE"/dm/*.json "$1"
-}
+masked() { umbra-vm-masked "$UMBRA_STATE"/dm/*.json "$1"; }
 
 # The id of copy K.
 shadow() { umbra show --json "$(token "$1")" | jq -r '.volumes[0].shadow'; }

@@ -58,6 +58,13 @@ create_token() {
 	echo "$token" >>"$T/tokens"
 }
 
+# token K: the name of the K-th set of $T/tokens.
+token() {
+	local all
+	mapfile -t all <"$T/tokens"
+	echo "${all[$1 - 1]}"
+}
+
 # Ends umbrad and takes everything down, whatever state it is in.
 drop_volumes() {
 	local pid dir
