@@ -290,6 +290,36 @@ crowded() {
 	e2fsck -fn /dev/mapper/vol
 }
 
+# stops N: so many are stopped by now.
+stops() { [ "$(stopped | wc -l)" = "$1" ]; }
+
+@test "a volume is looked at just when a resize begins: its copies are not taken for lost" {
+	local resizer looker resize look
+	volume vol /dev/ubdb ext4
+	umbra storage add --size 64M "$T/vol"
+	copies 2
+	end_umbrad
+	UMBRA_TEST_FAULT=dm.resize-begun:stop,dm.resize-loose:stop \
+		"$UMBRA" storage resize "$T/vol" --size 80M 3>&- &
+	resize=$!
+	eventually stops 1
+	resizer=$(stopped)
+	UMBRA_TEST_FAULT=dm.opening:stop "$UMBRA" storage 3>&- &
+	look=$!
+	eventually stops 2
+	looker=$(stopped | grep -vx " *$resizer")
+	# It has read the record, and has the lock.
+	kill -CONT "$resizer"
+	sleep 2
+	kill -CONT "$looker"
+	wait "$look"
+	eventually stops 1
+	kill -CONT "$resizer"
+	wait "$resize"
+	is_size 80
+	compare
+}
+
 @test "what bad input gets" {
 	volume vol /dev/ubdb ext4
 	run -1 umbra storage resize "$T/vol" --size 100M

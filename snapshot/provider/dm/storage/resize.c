@@ -302,9 +302,14 @@ int umbra_dm_resize(int state_fd, const struct umbra_storage_request *request,
 	struct umbra_error why = {0};
 	int r = begin(&z, request, err), undone;
 
+	if (r == 0)
+		r = umbra_fault_fail("dm.resize-begun", err);
 	if (r != 0)
 		return r;
 	r = record(&z, true, err);
+	/* Whoever has read it as it was before has also looked at the file. */
+	if (r == 0)
+		r = look(&z, err);
 	if (r == 0)
 		r = umbra_fault_fail("dm.resize-marked", err);
 	if (r == 0)

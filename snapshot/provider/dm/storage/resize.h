@@ -16,7 +16,8 @@
  *
  * The volume's lock is taken for single steps, because umbrad grants space under it: whatever may
  * wait for space (the file, the record, which may be on the same volume) is changed without it,
- * under a mark of its own (umbra_protected_mark_resize()).
+ * under a mark of its own (umbra_protected_mark_resize()). Between record and file it is taken
+ * once: who has read the record compares the file with it under the lock.
  */
 #pragma once
 

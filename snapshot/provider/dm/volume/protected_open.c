@@ -241,6 +241,8 @@ int umbra_protected_open_area(int state_fd, const char *area, int wait_ms,
 	if (r == 0)
 		r = umbra_dm_state_read(state_fd, area, &s, err);
 	if (r == 0)
+		r = umbra_fault_fail("dm.opening", err);
+	if (r == 0)
 		r = check_flows(p, &s, err);
 	if (r < 0)
 		return r;
