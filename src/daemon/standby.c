@@ -207,23 +207,30 @@ static void look_after_second(struct umbra_standby *s)
 		umbra_log_warning("umbrad's second was killed or stopped: there is a new one");
 }
 
-void umbra_standby_keep(struct umbra_standby *s)
+/* true in the new one, when it has taken our place. */
+static bool begin_second(struct umbra_standby *s)
 {
-	_cleanup_close_ int self = -1;
+	_cleanup_close_ int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
 
-	umbra_standby_step(s);
-	look_after_second(s);
-	if (s->pid > 0)
-		return;
-	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (self < 0) {
 		umbra_log_debug("cannot be watched over: %s", strerror(errno));
-		return;
+		return false;
 	}
 	s->seen_us = 0;
 	s->pid = fork();
-	if (s->pid == 0)
-		stand_by(s, self);
-	else if (s->pid < 0)
+	if (s->pid < 0)
 		umbra_log_warning("cannot start a second umbrad: %s", strerror(errno));
+	if (s->pid != 0)
+		return false;
+	stand_by(s, self);
+	return true;
+}
+
+/* Who has taken the first one's place has a second before anything else. */
+void umbra_standby_keep(struct umbra_standby *s)
+{
+	do {
+		umbra_standby_step(s);
+		look_after_second(s);
+	} while (s->pid <= 0 && begin_second(s));
 }

@@ -406,6 +406,20 @@ Test(daemon, told_to_end_while_the_first_hangs)
 	waitpid(first, NULL, __WALL);
 }
 
+/* It has not had a look yet. */
+Test(daemon, killed_as_soon_as_it_has_taken_over_it_has_a_successor)
+{
+	pid_t first, second;
+
+	setenv("UMBRA_TEST_FAULT", "umbrad.looked:delay", 1);
+	begin_both(&first, &second);
+	kill(first, SIGKILL);
+	cr_assert_eq(next_looker(first, 10000), second);
+	kill(second, SIGKILL);
+	cr_assert_gt(next_looker(second, 10000), 0);
+	cr_assert(is_locked());
+}
+
 /* Two at once: whoever is left, stopped, goes on. */
 Test(daemon, stopped_while_the_other_is_killed_it_goes_on)
 {
