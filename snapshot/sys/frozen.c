@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "common/text.h"
 #include "common/token.h"
 #include "common/util.h"
 #include "snapshot/sys/suspended.h"
@@ -151,7 +152,7 @@ int umbra_frozen_fail(struct umbra_error *err, const char *what, const char *dir
 	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 			  "%s is frozen, so that nothing can be changed on it: thaw it, as with "
 			  "'fsfreeze -u %s', or wait for whoever froze it; then try again",
-			  what, dir);
+			  what, UMBRA_WORD(dir));
 }
 
 int umbra_refuse_frozen(const char *what, const char *path, int limit_ms, struct umbra_error *err)

@@ -5,6 +5,7 @@
 #include "cli/paths.h"
 #include "cli/settable.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "coordinator/client.h"
 
 static int as_json(const struct umbra_set_list *list, struct umbra_scope *scope,
@@ -31,7 +32,7 @@ static void tell_none(const struct umbra_set_list *list, const char *path,
 	if (other)
 		umbra_log_info("no shadow copy set covers '%s', but some cover its volume as it "
 			       "was mounted at '%s': 'umbra list %s'",
-			       path, other, other);
+			       path, other, UMBRA_WORD(other));
 	else
 		umbra_log_info("no shadow copy set covers '%s' (in '%s' there %s)", path,
 			       umbra_engine_state_dir(e),

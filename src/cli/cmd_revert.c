@@ -157,8 +157,8 @@ static int print_mount(const json_t *report, struct umbra_error *err)
 
 	if (umbra_doc_get_path(report, "path", &path) == 0 &&
 	    umbra_doc_get_path(report, "device", &device) == 0) {
-		shown = umbra_text_printable_dup(path);
-		shown_device = umbra_text_printable_dup(device);
+		shown = umbra_text_printable_dup(UMBRA_WORD(path));
+		shown_device = umbra_text_printable_dup(UMBRA_WORD(device));
 	}
 	if (!shown || !shown_device)
 		return umbra_oom(err);

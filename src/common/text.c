@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/text.h"
 
+#include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,4 +118,24 @@ const char *umbra_text_count(char *out, size_t size, unsigned long long n, const
 {
 	snprintf(out, size, "%llu %s", n, n == 1 ? one : many);
 	return out;
+}
+
+/* Control bytes are shown as \xNN later on, and mean nothing to a shell in any way. */
+static bool is_plain(unsigned char c)
+{
+	return c < ' ' || c >= 0x7f || isalnum(c) || strchr("/._-+,:@%=", c);
+}
+
+const char *umbra_text_word(char *out, size_t size, const char *path)
+{
+	const char *p = path;
+	size_t n = 0;
+
+	for (; *p && n + 2 < size; p++) {
+		if (!is_plain((unsigned char)*p))
+			out[n++] = '\\';
+		out[n++] = *p;
+	}
+	out[n] = '\0';
+	return *p ? path : out;
 }

@@ -24,3 +24,10 @@ void umbra_text_size(unsigned long long bytes, char *out, size_t size);
 #define UMBRA_COUNT(n, one, many) umbra_text_count((char[64]){""}, 64, n, one, many)
 const char *umbra_text_count(char *out, size_t size, unsigned long long n, const char *one,
 			     const char *many);
+
+/* A path as a word for the shell, in a command that is advised: what would mean something there has
+ * a backslash before it. UMBRA_WORD(path), valid to the end of the block; one that is longer than
+ * an error can be stays as it is. */
+#define UMBRA_WORD_MAX   1024
+#define UMBRA_WORD(path) umbra_text_word((char[UMBRA_WORD_MAX]){""}, UMBRA_WORD_MAX, path)
+const char *umbra_text_word(char *out, size_t size, const char *path);

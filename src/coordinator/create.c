@@ -6,6 +6,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "coordinator/daemon.h"
 #include "coordinator/instant.h"
 #include "coordinator/reconcile.h"
@@ -64,7 +65,7 @@ static int load_previous(struct creation *c, struct umbra_member *m, struct umbr
 		return umbra_fail(err, UMBRA_E_NO_SPACE, EDQUOT,
 				  "'%s' has %zu shadow copies, the most a volume can have: delete "
 				  "some, as with 'umbra delete --oldest %s'",
-				  m->shadow->path, count, m->shadow->path);
+				  m->shadow->path, count, UMBRA_WORD(m->shadow->path));
 	for (i = 0; set && i < set->n_shadows; i++) {
 		if (strcmp(set->shadows[i]->path, m->shadow->path) != 0)
 			continue;

@@ -11,6 +11,7 @@
 
 #include "common/doc.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "common/util.h"
 
 #define LOCK_NAME "umbrad.lock"
@@ -125,5 +126,5 @@ int umbra_daemon_need(const struct umbra_engine *e, struct umbra_error *err)
 		err, UMBRA_E_INTERNAL, ESRCH,
 		"umbrad, without which nothing looks after the diff area, does not get to "
 		"work: the system's log, or 'umbrad --state %s', says why",
-		umbra_engine_state_dir(e));
+		UMBRA_WORD(umbra_engine_state_dir(e)));
 }

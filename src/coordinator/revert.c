@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/text.h"
 #include "coordinator/delete.h"
 #include "coordinator/gather.h"
 #include "coordinator/reconcile.h"
@@ -305,7 +306,7 @@ int umbra_revert_permits(struct umbra_session *s, const struct umbra_set *set,
 			err, UMBRA_E_BUSY, EBUSY,
 			"'%s' is reverted to set %s, and only in part yet: let 'umbra revert %s "
 			"--from %s' go on with it, or revert to another set",
-			set->shadows[i]->path, token, set->shadows[i]->path, token);
+			set->shadows[i]->path, token, UMBRA_WORD(set->shadows[i]->path), token);
 	}
 	return 0;
 }

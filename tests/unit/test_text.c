@@ -136,3 +136,16 @@ Test(error, long_names_do_not_hide_the_reason)
 	cr_assert_not_null(strstr(err.text, "' does not exist"));
 	cr_assert(umbra_text_is_utf8(err.text, strlen(err.text)));
 }
+
+Test(text, a_word_for_the_shell)
+{
+	char longest[2 * UMBRA_WORD_MAX];
+
+	cr_assert_str_eq(UMBRA_WORD("/srv/a-b_c.d+e,f:g@h%i=1"), "/srv/a-b_c.d+e,f:g@h%i=1");
+	cr_assert_str_eq(UMBRA_WORD("/my home"), "/my\\ home");
+	cr_assert_str_eq(UMBRA_WORD("/a'b\"c$d`e;f&g\\h~"), "/a\\'b\\\"c\\$d\\`e\\;f\\&g\\\\h\\~");
+	cr_assert_str_eq(UMBRA_WORD("/gr\xc3\xbc\xc3\x9f"), "/gr\xc3\xbc\xc3\x9f");
+	memset(longest, ' ', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	cr_assert_eq(UMBRA_WORD(longest), longest);
+}

@@ -10,6 +10,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "common/token.h"
 #include "snapshot/provider/dm/device/place.h"
 #include "snapshot/provider/dm/parts.h"
@@ -258,7 +259,7 @@ int umbra_dm_hold_member(struct umbra_member *m, struct umbra_error *err)
 		return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 				  "cannot hold '%s': somebody else has suspended it, or frozen its "
 				  "filesystem: wait, or run 'fsfreeze --unfreeze %s'",
-				  w->origin.name, m->volume->mount);
+				  w->origin.name, UMBRA_WORD(m->volume->mount));
 	return r < 0 ? umbra_fail_errno(err, r, "cannot hold '%s'", w->origin.name) : 0;
 }
 
@@ -270,7 +271,7 @@ static int outrun(const struct umbra_member *m, struct umbra_error *err)
 		"given up, as the older shadow copies needed all of the diff area for what "
 		"was written meanwhile: try again when less is written, or make it larger "
 		"with 'umbra storage resize %s'",
-		m->volume->mount);
+		UMBRA_WORD(m->volume->mount));
 }
 
 int umbra_dm_commit_member(struct umbra_member *m, struct umbra_error *err)
@@ -368,7 +369,7 @@ int umbra_dm_abort(struct umbra_member *m, struct umbra_error *err)
 	if (m->priv && ((const struct work *)m->priv)->made_area)
 		umbra_log_info("'%s' has a diff area now, which stays for its next shadow copy: "
 			       "'umbra storage remove %s' removes it",
-			       m->volume->mount, m->volume->mount);
+			       m->volume->mount, UMBRA_WORD(m->volume->mount));
 	/* What is on disk and in the kernel counts, not what we think. */
 	m->priv = free_work(m->priv);
 	r = umbra_dm_find_to_change(m->state_fd, m->shadow, &p, err);

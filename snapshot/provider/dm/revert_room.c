@@ -64,7 +64,7 @@ static int lies_elsewhere(const struct umbra_dm_revert *v, const struct umbra_pr
 			"the area its size of then ('umbra storage resize --size %lluK %s'), and "
 			"try again ('umbra restore' brings back files without that)",
 			place, (unsigned long long)is >> 20, (unsigned long long)was >> 20,
-			(unsigned long long)was >> 10, p->path);
+			(unsigned long long)was >> 10, UMBRA_WORD(p->path));
 	return umbra_fail(
 		err, UMBRA_E_UNSUPPORTED, EOPNOTSUPP,
 		"in the shadow copy the diff area '%s' does not lie where it lies now (it "

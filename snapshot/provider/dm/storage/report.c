@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/text.h"
 #include "snapshot/provider/dm/device/place.h"
 #include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/gauge.h"
@@ -62,7 +63,7 @@ static int add_circle(json_t *doc, const struct umbra_protected *p, const char *
 		"it is on a volume that has its own on '%s', so that writes to each may have to "
 		"wait for the other: delete the copies of one ('umbra delete --all %s'), and make "
 		"its diff area elsewhere ('umbra storage remove %s', 'umbra storage add')",
-		path, copied ? copied : path, path);
+		path, UMBRA_WORD(copied ? copied : path), UMBRA_WORD(path));
 
 	return text && json_object_update_new(doc, json_pack("{s:s}", "problem", text)) == 0
 		       ? 0

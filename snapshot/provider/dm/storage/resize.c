@@ -5,6 +5,7 @@
 
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "snapshot/provider/dm/pool/pool_disk.h"
 #include "snapshot/provider/dm/storage/preserve.h"
 #include "snapshot/provider/dm/storage/tail.h"
@@ -65,7 +66,8 @@ static int check_end(const struct umbra_protected *p, const char *path, uint32_t
 		err, UMBRA_E_NO_SPACE, ENOSPC,
 		"the diff area of '%s' can be no smaller than %llu MiB now, for what its shadow "
 		"copies need: delete some first ('umbra delete --oldest %s')",
-		path, RECORD_MIB(umbra_pool_sectors_of(&p->pool->geometry, least)), copied);
+		path, RECORD_MIB(umbra_pool_sectors_of(&p->pool->geometry, least)),
+		UMBRA_WORD(copied));
 }
 
 static int check(struct resize *z, const struct umbra_protected *p, const char *path,

@@ -186,7 +186,7 @@ static int need_area(int state_fd, const struct umbra_volume *volume, struct umb
 		return r < 0 ? r : 0;
 	return umbra_fail(err, UMBRA_E_NOT_FOUND, ENOENT,
 			  "'%s' has no diff area: 'umbra storage add %s' makes one", volume->mount,
-			  volume->mount);
+			  UMBRA_WORD(volume->mount));
 }
 
 static int resize(int state_fd, const char *state_dir, const struct umbra_storage_request *request,
@@ -219,7 +219,7 @@ static int has_copies(const struct umbra_protected *p, const char *mount, struct
 			  mount,
 			  UMBRA_COUNT(umbra_pool_count(p->pool, UMBRA_POOL_KEPT), "shadow copy",
 				      "shadow copies"),
-			  path);
+			  UMBRA_WORD(path));
 }
 
 static int remove_area(int state_fd, const char *state_dir,

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "common/text.h"
 #include "snapshot/provider/dm/volume/fate.h"
 #include "snapshot/provider/dm/volume/record.h"
 #include "snapshot/provider/dm/volume/stamp.h"
@@ -106,7 +107,7 @@ int umbra_dm_refuse_reverting(const struct umbra_protected *p, struct umbra_erro
 	return umbra_fail(err, UMBRA_E_BUSY, EBUSY,
 			  "'%s' is reverted only in part, and not to be used: unmount it, if it is "
 			  "mounted, and 'umbra revert %s --from %s' goes on with it",
-			  p->path, p->path, umbra_dm_set_of(p, to, set));
+			  p->path, UMBRA_WORD(p->path), umbra_dm_set_of(p, to, set));
 }
 
 static void set_condition(struct umbra_dm_condition *out, enum umbra_condition kind,
