@@ -112,12 +112,13 @@ sums() { umbra-vm-files sums "$1"; }
 # scribble DIR SEED: changes about half of the files in it, adds some, removes some.
 scribble() { umbra-vm-files scribble "$1" "$2"; }
 
-# Nobody waits for ever; walls are always suspended.
+is_resumed() { [[ $(dmsetup info -c --noheadings -o suspended "$1") != Suspended ]]; }
+
+# Nobody waits for ever, but for a moment, when umbrad gives somebody space; walls are always suspended.
 nothing_suspended() {
 	local name
 	for name in $(dmsetup ls | awk '{print $1}'); do
-		[[ $name != *-wall* ]] || continue
-		[[ $(dmsetup info -c --noheadings -o suspended "$name") != Suspended ]] || return 1
+		[[ $name == *-wall* ]] || wait_for 1 is_resumed "$name" || return 1
 	done
 }
 
