@@ -305,6 +305,7 @@ like_others() {
 	UMBRA_STATE=$T/vol/state
 	create "$T/vol"
 	stopped_creation create.held
+	stop_second
 	# shellcheck disable=SC2046 # words
 	kill -9 "$REQUESTER" $(pgrep -x 'umbra-guard|umbra-second|umbrad|umbra-standby') "$MAKER"
 	wait "$REQUESTER" || true

@@ -139,6 +139,7 @@ lost_copies() { umbra storage --json | grep -q '"copies": *0'; }
 	BIG=100
 	copies 1 64M 0
 	wait_for 5 second
+	stop_second
 	kill -9 "$(worker)" "$(second)"
 	run umbra check
 	[[ $output == *"umbrad"*"was not at work"* ]]

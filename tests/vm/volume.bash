@@ -164,6 +164,9 @@ compare() {
 # Umbrad, not its second.
 worker() { pgrep -x umbrad; }
 
+# Before both are killed: between two kills its second would take over, and begin another.
+stop_second() { pkill -STOP -x umbra-standby || true; }
+
 # wait_for SECONDS COMMAND…
 wait_for() {
 	local i n=$1
