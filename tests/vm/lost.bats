@@ -79,6 +79,7 @@ two_copies() {
 	two_copies
 	# Both at once, as each starts the other.
 	while pids=$(pgrep -x umbrad; pgrep -x umbra-standby); [ -n "$pids" ]; do
+		stop_second
 		# shellcheck disable=SC2086 # words
 		kill -9 $pids || true
 		sleep 0.1
