@@ -41,6 +41,12 @@ static int check_ids(const struct umbra_pool *pool, struct umbra_error *err)
 	return 0;
 }
 
+/* Is the newest store's predecessor not sealed yet? Sealing it dissolves a copy that is hidden. */
+static bool predecessor_is_open(const struct umbra_pool *pool)
+{
+	return pool->n_stores > 1 && !pool->stores[pool->n_stores - 2].sealed;
+}
+
 /* LOST first; PREPARED and HIDDEN only at the end, HIDDEN also before a creation's newest. */
 static int check_states(const struct umbra_pool *pool, struct umbra_error *err)
 {
@@ -56,7 +62,7 @@ static int check_states(const struct umbra_pool *pool, struct umbra_error *err)
 				return wrong(err, "an older shadow copy is unfinished", i);
 			break;
 		case UMBRA_POOL_HIDDEN:
-			if (i + 1 < n && (i + 2 < n || !umbra_pool_unfinished(pool)))
+			if (i + 1 < n && (i + 2 < n || !predecessor_is_open(pool)))
 				return wrong(err, "an older shadow copy is hidden", i);
 			break;
 		case UMBRA_POOL_LOST:
