@@ -41,10 +41,11 @@ static int check_ids(const struct umbra_pool *pool, struct umbra_error *err)
 	return 0;
 }
 
-/* Is the newest store's predecessor not sealed yet? Sealing it dissolves a copy that is hidden. */
-static bool predecessor_is_open(const struct umbra_pool *pool)
+/* May the newest copy's predecessor be hidden? Until its store is sealed, which dissolves it. */
+static bool may_precede(const struct umbra_pool *pool, const struct umbra_pool_copy *hidden)
 {
-	return pool->n_stores > 1 && !pool->stores[pool->n_stores - 2].sealed;
+	return hidden->n_stores > 0 && pool->n_stores > 1 &&
+	       !pool->stores[pool->n_stores - 2].sealed;
 }
 
 /* LOST first; PREPARED and HIDDEN only at the end, HIDDEN also before a creation's newest. */
@@ -62,7 +63,7 @@ static int check_states(const struct umbra_pool *pool, struct umbra_error *err)
 				return wrong(err, "an older shadow copy is unfinished", i);
 			break;
 		case UMBRA_POOL_HIDDEN:
-			if (i + 1 < n && (i + 2 < n || !predecessor_is_open(pool)))
+			if (i + 1 < n && (i + 2 < n || !may_precede(pool, &pool->copies[i])))
 				return wrong(err, "an older shadow copy is hidden", i);
 			break;
 		case UMBRA_POOL_LOST:
