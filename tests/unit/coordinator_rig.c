@@ -22,25 +22,37 @@ void rig_begin(void)
 	fake_plan = (struct fake_plan){0};
 }
 
-int rig_create_with(struct umbra_observer *o, int wait_s, struct umbra_id *id,
-		    struct umbra_error *err)
+static int create(struct umbra_observer *o, int wait_s, struct umbra_id *id, size_t *n_warnings,
+		  struct umbra_error *err)
 {
 	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
 	const char *paths[] = {rig_vol_b, rig_vol_a};
 	struct umbra_create_request request = {
 		.paths = paths, .n_paths = 2, .comment = "why", .wait_s = wait_s};
-	json_t *warnings = NULL;
+	_cleanup_json_ json_t *warnings = NULL;
 	int r = umbra_coordinator_connect(rig_state, &c, err);
 
 	cr_assert_eq(r, 0);
 	r = umbra_coordinator_create(c, &request, o, id, &warnings, err);
-	json_decref(warnings);
+	if (n_warnings)
+		*n_warnings = json_array_size(warnings);
 	return r;
+}
+
+int rig_create_with(struct umbra_observer *o, int wait_s, struct umbra_id *id,
+		    struct umbra_error *err)
+{
+	return create(o, wait_s, id, NULL, err);
+}
+
+int rig_create_warned(struct umbra_id *id, size_t *warnings, struct umbra_error *err)
+{
+	return create(NULL, 0, id, warnings, err);
 }
 
 int rig_create(struct umbra_id *id, struct umbra_error *err)
 {
-	return rig_create_with(NULL, 0, id, err);
+	return create(NULL, 0, id, NULL, err);
 }
 
 int rig_delete(const struct umbra_id *id, struct umbra_error *err)
@@ -78,13 +90,19 @@ size_t rig_entries(const char *name)
 	return n;
 }
 
-size_t rig_count_sets(void)
+void rig_sets(enum umbra_load depth, struct umbra_set_list *out)
 {
 	_cleanup_engine_ struct umbra_engine *e = NULL;
-	_cleanup_set_list_ struct umbra_set_list list = {0};
 
 	cr_assert_eq(umbra_engine_open(rig_state, UMBRA_CATALOG_READ, &e, NULL), 0);
-	cr_assert_eq(umbra_catalog_load(umbra_engine_catalog(e), UMBRA_LOAD_FULL, &list, NULL), 0);
+	cr_assert_eq(umbra_catalog_load(umbra_engine_catalog(e), depth, out, NULL), 0);
+}
+
+size_t rig_count_sets(void)
+{
+	_cleanup_set_list_ struct umbra_set_list list = {0};
+
+	rig_sets(UMBRA_LOAD_FULL, &list);
 	return list.n;
 }
 

@@ -18,13 +18,16 @@ void rig_begin(void);
 int rig_create(struct umbra_id *id, struct umbra_error *err);
 int rig_create_with(struct umbra_observer *o, int wait_s, struct umbra_id *id,
 		    struct umbra_error *err);
+/* How many warnings there are; may be NULL. */
+int rig_create_warned(struct umbra_id *id, size_t *warnings, struct umbra_error *err);
 int rig_delete(const struct umbra_id *id, struct umbra_error *err);
 /* Problems that check finds; -1: it failed. */
 int rig_check(bool rebuild, struct umbra_error *err);
 
 /* In a directory of the state directory. */
 size_t rig_entries(const char *name);
-/* In the catalog, of any state. */
+/* All that the catalog has, of any state. */
+void rig_sets(enum umbra_load depth, struct umbra_set_list *out);
 size_t rig_count_sets(void);
 /* Full; it must be there. */
 struct umbra_set *rig_load(const struct umbra_id *id);

@@ -3,30 +3,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "children.h"
 #include "common/util.h"
-#include "coordinator/client.h"
-#include "fake_provider.h"
+#include "coordinator_rig.h"
 #include "hold_lab.h"
 #include "hold_rig.h"
-#include "place.h"
-#include "snapshot/document.h"
 #include "snapshot/engine.h"
 
-static char state[80], vol_a[96], vol_b[80], held_dir[96];
+static char held_dir[96];
 
 void hold_begin(void)
 {
-	place_begin();
+	rig_begin();
 	place_need_root("to lock memory");
-	snprintf(state, sizeof(state), "%s/state", place);
-	snprintf(vol_a, sizeof(vol_a), "%s/a", place);
-	snprintf(vol_b, sizeof(vol_b), "%s/b", place);
 	snprintf(held_dir, sizeof(held_dir), "%s/held", place);
-	cr_assert_eq(mkdir(vol_a, 0755) | mkdir(vol_b, 0755), 0);
 	setenv("UMBRA_TEST_HELD", held_dir, 1);
 	setenv("UMBRA_TEST_HOLD_MS", "1500", 1);
 	setenv("UMBRA_TEST_NOW", "2000000000", 1); /* nobody waits for the next second */
@@ -62,21 +54,6 @@ void hold_end(void)
 	place_end();
 }
 
-int hold_create(struct umbra_id *id, size_t *warnings, struct umbra_error *err)
-{
-	_cleanup_coordinator_ struct umbra_coordinator *c = NULL;
-	const char *paths[] = {vol_b, vol_a};
-	struct umbra_create_request request = {.paths = paths, .n_paths = 2};
-	_cleanup_json_ json_t *list = NULL;
-	int r = umbra_coordinator_connect(state, &c, err);
-
-	cr_assert_eq(r, 0);
-	r = umbra_coordinator_create(c, &request, NULL, id, &list, err);
-	if (warnings)
-		*warnings = json_array_size(list);
-	return r;
-}
-
 /* A requester of its own: it may wait for a coordinator that was stopped. */
 pid_t hold_start(const char *faults)
 {
@@ -88,7 +65,7 @@ pid_t hold_start(const char *faults)
 	if (pid == 0) {
 		if (faults)
 			setenv("UMBRA_TEST_FAULT", faults, 1);
-		r = hold_create(&id, NULL, &err);
+		r = rig_create(&id, &err);
 		_exit(r == 0 ? 0 : 1);
 	}
 	return pid;
@@ -101,13 +78,7 @@ bool hold_none(void)
 
 size_t hold_lists(void)
 {
-	_cleanup_dir_ DIR *dir = opendir(held_dir);
-	struct dirent *d;
-	size_t n = 0;
-
-	while (dir && (d = readdir(dir)))
-		n += d->d_name[0] != '.';
-	return n;
+	return rig_entries("../held");
 }
 
 void hold_wait_until_free(const char *what, int limit_ms)
@@ -120,24 +91,12 @@ void hold_wait_until_free(const char *what, int limit_ms)
 	cr_assert(lab_works(0) && lab_works(1), "%s: does not work", what);
 }
 
-struct umbra_set *hold_load(const struct umbra_id *id)
-{
-	_cleanup_engine_ struct umbra_engine *e = NULL;
-	struct umbra_set *set = NULL;
-
-	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
-	cr_assert_eq(umbra_catalog_load_one(umbra_engine_catalog(e), id->s, &set, NULL), 0);
-	return set;
-}
-
 size_t hold_sets(enum umbra_set_state wanted)
 {
-	_cleanup_engine_ struct umbra_engine *e = NULL;
 	_cleanup_set_list_ struct umbra_set_list list = {0};
 	size_t i, n = 0;
 
-	cr_assert_eq(umbra_engine_open(state, UMBRA_CATALOG_READ, &e, NULL), 0);
-	cr_assert_eq(umbra_catalog_load(umbra_engine_catalog(e), UMBRA_LOAD_FULL, &list, NULL), 0);
+	rig_sets(UMBRA_LOAD_FULL, &list);
 	for (i = 0; i < list.n; i++)
 		n += list.sets[i]->state == wanted;
 	return n;
@@ -146,12 +105,9 @@ size_t hold_sets(enum umbra_set_state wanted)
 /* What was held and released, in order. */
 char *hold_calls(void)
 {
-	_cleanup_close_ int dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_free_ char *calls = NULL;
-	char *out = calloc(1, 100), *at, *line;
+	_cleanup_free_ char *calls = rig_calls();
+	char *out = calloc(1, 100), *at = calls, *line;
 
-	cr_assert_eq(umbra_read_file(dir, "calls", 10000, &calls, NULL), 0);
-	at = calls;
 	while (strlen(out) < 80 && (line = strsep(&at, "\n")))
 		if (strncmp(line, "hold", 4) == 0 || strncmp(line, "release", 7) == 0)
 			sprintf(out + strlen(out), "%s;", line);
@@ -161,7 +117,7 @@ char *hold_calls(void)
 /* So many of them, by now? */
 bool hold_was_held(unsigned int n)
 {
-	_cleanup_close_ int dir = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = open(rig_state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ char *calls = NULL;
 	const char *at;
 

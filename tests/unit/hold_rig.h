@@ -1,26 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A coordinator that holds the two devices of hold_lab.h, with the fake provider. */
+/* coordinator_rig.h, with a provider that holds the two devices of hold_lab.h. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "snapshot/set.h"
-
-struct umbra_error;
+#include "coordinator_rig.h"
 
 #define HOLD_LIMIT_MS 1500 /* of a hold, in these tests */
 
 void hold_begin(void);
 void hold_end(void);
 
-/* A set of both volumes. WARNINGS may be NULL. */
-int hold_create(struct umbra_id *id, size_t *warnings, struct umbra_error *err);
 /* By a requester of its own, with these faults or NULL: it may wait for a coordinator that was
  * stopped. Ends with 0 or 1. */
 pid_t hold_start(const char *faults);
-struct umbra_set *hold_load(const struct umbra_id *id);
+
+/* In the catalog, in that state. */
 size_t hold_sets(enum umbra_set_state wanted);
 
 bool hold_none(void);

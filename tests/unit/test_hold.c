@@ -27,11 +27,11 @@ Test(hold, a_creation_holds_and_releases)
 	size_t warnings;
 	struct umbra_id id;
 
-	cr_assert_eq(hold_create(&id, &warnings, &err), 0, "%s", err.text);
+	cr_assert_eq(rig_create_warned(&id, &warnings, &err), 0, "%s", err.text);
 	cr_assert_eq(warnings, 0);
 	cr_assert(hold_none());
 	cr_assert_eq(hold_lists(), 0);
-	set = hold_load(&id);
+	set = rig_load(&id);
 	cr_assert_gt(set->hold_us, 0);
 	cr_assert_lt(set->hold_us, HOLD_LIMIT_MS * 1000);
 	cr_assert_eq(set->skew_us, 0);
@@ -46,11 +46,11 @@ Test(hold, what_lies_on_another_is_held_first)
 	struct umbra_id id;
 
 	fake_plan.upper = "b";
-	cr_assert_eq(hold_create(&id, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(rig_create(&id, &err), 0, "%s", err.text);
 	order = hold_calls();
 	cr_assert_str_eq(order, "hold b;hold a;release a;release b;");
 	fake_plan.upper = ""; /* both */
-	cr_assert_eq(hold_create(&id, NULL, &err), -ELOOP);
+	cr_assert_eq(rig_create(&id, &err), -ELOOP);
 	cr_assert(strstr(err.text, "on each other"), "%s", err.text);
 }
 
@@ -172,7 +172,7 @@ static void be_late_at(const char *point)
 
 	setenv("UMBRA_TEST_HOLD_MS", "700", 1);
 	setenv("UMBRA_TEST_FAULT", faults, 1);
-	cr_assert_eq(hold_create(&id, NULL, &err), -ETIME, "%s: %s", point, err.text);
+	cr_assert_eq(rig_create(&id, &err), -ETIME, "%s: %s", point, err.text);
 	unsetenv("UMBRA_TEST_FAULT");
 	cr_assert(strstr(err.text, "in time"), "%s", err.text);
 	cr_assert(hold_none());
@@ -192,7 +192,7 @@ Test(hold, a_suspend_that_does_not_end_is_interrupted)
 	struct umbra_id id;
 
 	lab_stick(1);
-	cr_assert_eq(hold_create(&id, NULL, &err), -ETIME, "%s", err.text);
+	cr_assert_eq(rig_create(&id, &err), -ETIME, "%s", err.text);
 	cr_assert(strstr(err.text, "in time"), "%s", err.text);
 	cr_assert(hold_none());
 	cr_assert_eq(hold_lists(), 0);
@@ -208,7 +208,7 @@ Test(hold, a_suspend_is_interrupted_whatever_was_blocked)
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	lab_stick(1);
-	cr_assert_eq(hold_create(&id, NULL, &err), -ETIME, "%s", err.text);
+	cr_assert_eq(rig_create(&id, &err), -ETIME, "%s", err.text);
 	cr_assert(hold_none());
 }
 
@@ -219,7 +219,7 @@ Test(hold, release_that_is_late_does_not_spoil_the_set)
 
 	setenv("UMBRA_TEST_HOLD_MS", "1300", 1);
 	setenv("UMBRA_TEST_FAULT", "create.released:delay", 1);
-	cr_assert_eq(hold_create(&id, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(rig_create(&id, &err), 0, "%s", err.text);
 	cr_assert(hold_none());
 }
 
@@ -230,10 +230,10 @@ Test(hold, a_lost_guard_is_said)
 	size_t warnings;
 
 	setenv("UMBRA_TEST_FAULT", "guard.disarmed:kill", 1);
-	cr_assert_eq(hold_create(&id, &warnings, &err), 0, "%s", err.text);
+	cr_assert_eq(rig_create_warned(&id, &warnings, &err), 0, "%s", err.text);
 	cr_assert_eq(warnings, 1);
 	setenv("UMBRA_TEST_FAULT", "second.disarmed:stop", 1);
-	cr_assert_eq(hold_create(&id, &warnings, &err), 0, "%s", err.text);
+	cr_assert_eq(rig_create_warned(&id, &warnings, &err), 0, "%s", err.text);
 	cr_assert_eq(warnings, 1);
 }
 
@@ -245,7 +245,7 @@ Test(hold, a_set_that_lost_a_guard_while_it_was_held_fails)
 
 	setenv("UMBRA_TEST_HOLD_MS", "9000", 1);
 	setenv("UMBRA_TEST_FAULT", "second.watching:kill,create.held:delay", 1);
-	cr_assert_eq(hold_create(&id, NULL, &err), -EPIPE, "%s", err.text);
+	cr_assert_eq(rig_create(&id, &err), -EPIPE, "%s", err.text);
 	cr_assert(strstr(err.text, "was killed while volumes were held"), "%s", err.text);
 	cr_assert(hold_none());
 	cr_assert_eq(hold_sets(UMBRA_SET_CREATED), 0);
@@ -257,10 +257,10 @@ Test(hold, without_guards_nothing_is_held)
 	struct umbra_id id;
 
 	setenv("UMBRA_TEST_FAULT", "guard.armed:kill", 1);
-	cr_assert_lt(hold_create(&id, NULL, &err), 0);
+	cr_assert_lt(rig_create(&id, &err), 0);
 	cr_assert(strstr(err.text, "umbra-guard"), "%s", err.text);
 	setenv("UMBRA_TEST_FAULT", "second.armed:stop", 1);
-	cr_assert_lt(hold_create(&id, NULL, &err), 0);
+	cr_assert_lt(rig_create(&id, &err), 0);
 	cr_assert(strstr(err.text, "does not answer"), "%s", err.text);
 	cr_assert(hold_none());
 	cr_assert_eq(hold_lists(), 0);
@@ -273,7 +273,7 @@ Test(hold, what_was_suspended_before_stays_so)
 	struct umbra_id id;
 
 	lab_suspend(1);
-	cr_assert_eq(hold_create(&id, NULL, &err), -EBUSY, "%s", err.text);
+	cr_assert_eq(rig_create(&id, &err), -EBUSY, "%s", err.text);
 	cr_assert(!lab_suspended(0));
 	cr_assert(lab_suspended(1));
 	lab_resume(1);

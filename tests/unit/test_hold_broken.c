@@ -43,7 +43,7 @@ static void survive(const char *faults)
 	while (hold_end_children() > 0)
 		;
 	cr_assert(hold_none(), "%s", faults);
-	cr_assert_eq(hold_create(&id, NULL, &err), 0, "after %s: %s", faults, err.text);
+	cr_assert_eq(rig_create(&id, &err), 0, "after %s: %s", faults, err.text);
 	cr_assert_eq(hold_sets(UMBRA_SET_PREPARING), 0, "%s", faults);
 	cr_assert_eq(hold_lists(), 0, "after %s", faults);
 	cr_assert(hold_none());
@@ -190,7 +190,7 @@ Test(hold, who_reads_what_the_requester_says_waits_for_no_guard)
 		dup2(ends[1], STDOUT_FILENO);
 		dup2(ends[1], STDERR_FILENO);
 		setenv("UMBRA_TEST_FAULT", "create.held:kill:2,guard.fired:stop", 1);
-		_exit(hold_create(&(struct umbra_id){0}, NULL, &(struct umbra_error){0}) == 0);
+		_exit(rig_create(&(struct umbra_id){0}, &(struct umbra_error){0}) == 0);
 	}
 	close(ends[1]);
 	p.fd = ends[0];
@@ -220,12 +220,12 @@ Test(hold, the_next_start_releases_what_nobody_else_could)
 			umbra_asprintf("create.held:kill:2,guard.fired:kill,%s:kill", at[i]);
 
 		setenv("UMBRA_TEST_FAULT", faults, 1);
-		cr_assert_lt(hold_create(&id, NULL, &err), 0);
+		cr_assert_lt(rig_create(&id, &err), 0);
 		unsetenv("UMBRA_TEST_FAULT");
 		usleep(600000); /* the second is a little behind */
 		cr_assert_eq(lab_suspended(0) + lab_suspended(1), i < 2 ? 2 - (int)i : 0, "%s",
 			     at[i]);
-		cr_assert_eq(hold_create(&id, NULL, &err), 0, "%s", err.text);
+		cr_assert_eq(rig_create(&id, &err), 0, "%s", err.text);
 		cr_assert(hold_none());
 		cr_assert_eq(hold_lists(), 0);
 	}
@@ -252,6 +252,6 @@ Test(hold, all_three_stopped_are_released_by_who_looks)
 	waitpid(pid, NULL, 0);
 	while (hold_end_children() > 0)
 		;
-	cr_assert_eq(hold_create(&id, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(rig_create(&id, &err), 0, "%s", err.text);
 	cr_assert_eq(hold_lists(), 0);
 }
