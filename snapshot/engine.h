@@ -76,8 +76,8 @@ int umbra_set_list_find_for(const struct umbra_set_list *list, const char *name,
 			    const struct umbra_set **out, struct umbra_error *err);
 
 /*
- * Opens a copy. A copy that is gone or damaged is an error that names it (UMBRA_E_DAMAGED, and
- * -EIO unless the system said something better).
+ * Opens a copy. A copy that is gone or damaged is an error that names it and its set
+ * (UMBRA_E_DAMAGED, and -EIO unless the system said something better).
  */
 int umbra_engine_open_shadow(struct umbra_engine *e, const struct umbra_shadow *shadow,
 			     struct umbra_root **out, struct umbra_error *err);

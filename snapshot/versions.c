@@ -54,12 +54,25 @@ static int open_in(const struct search *s, const struct umbra_set *set, struct u
 	return *view ? umbra_view_find(*view, s->path, node, err) : umbra_oom(err);
 }
 
+/* A file of this set with another. What cannot be looked at names its set itself. */
+static int compare(const struct search *s, const struct umbra_node *other,
+		   const struct umbra_set *set, const struct umbra_node *node,
+		   struct umbra_error *err)
+{
+	char token[UMBRA_TOKEN_LEN + 1];
+	int r = umbra_compare_content(other, node, s->path, err);
+
+	umbra_token_format(set->time, token);
+	return r < 0 ? umbra_wrap(err, r, "%s", token) : r;
+}
+
 /*
  * Is node what the version is? Inode numbers are compared together with size and time: the
  * version's own file is not held open, so that ten thousand sets need no ten thousand descriptors.
  */
 static int is_version(const struct search *s, const struct umbra_version *v,
-		      const struct umbra_node *node, struct umbra_error *err)
+		      const struct umbra_set *set, const struct umbra_node *node,
+		      struct umbra_error *err)
 {
 	_cleanup_view_ struct umbra_view *view = NULL;
 	_cleanup_node_ struct umbra_node other = UMBRA_NODE_NONE;
@@ -72,16 +85,17 @@ static int is_version(const struct search *s, const struct umbra_version *v,
 	if (v->unreadable)
 		return 0;
 	r = open_in(s, v->sets[0], &view, &other, err);
-	return r <= 0 ? r : umbra_compare_content(&other, node, s->path, err);
+	return r <= 0 ? r : compare(s, &other, set, node, err);
 }
 
-static int is_live(const struct search *s, const struct umbra_node *node, struct umbra_error *err)
+static int is_live(const struct search *s, const struct umbra_set *set,
+		   const struct umbra_node *node, struct umbra_error *err)
 {
 	if (s->live.fd < 0 || !same_shape(&s->live.st, &node->st))
 		return 0;
 	if (S_ISDIR(node->st.st_mode))
 		return 1;
-	return umbra_compare_content(&s->live, node, s->path, err);
+	return compare(s, &s->live, set, node, err);
 }
 
 static int new_version(struct search *s, const struct umbra_set *set, const struct umbra_node *node,
@@ -98,7 +112,7 @@ static int new_version(struct search *s, const struct umbra_set *set, const stru
 	*v = (struct umbra_version){.st = node->st, .dev = node->dev, .ino = node->ino};
 	v->unreadable = umbra_node_is_unreadable(node);
 	if (!v->unreadable && (s->flags & UMBRA_VERSIONS_LIVE)) {
-		r = is_live(s, node, err);
+		r = is_live(s, set, node, err);
 		if (r < 0)
 			return r;
 		v->live = r > 0;
@@ -120,7 +134,7 @@ static int look_in(struct search *s, const struct umbra_set *set, struct umbra_e
 		return r;
 	/* Mostly it is the one found last. */
 	for (i = s->found.n; i-- > 0 && !(s->flags & UMBRA_VERSIONS_ALL);) {
-		r = is_version(s, &s->found.v[i], &node, err);
+		r = is_version(s, &s->found.v[i], set, &node, err);
 		if (r < 0)
 			return r;
 		if (r > 0)
@@ -129,14 +143,9 @@ static int look_in(struct search *s, const struct umbra_set *set, struct umbra_e
 	return new_version(s, set, &node, err);
 }
 
-static void damaged(struct search *s, const struct umbra_set *set, struct umbra_error *why)
+static void damaged(struct search *s, struct umbra_error *why)
 {
-	char token[UMBRA_TOKEN_LEN + 1];
-
 	s->found.damaged++;
-	umbra_token_format(set->time, token);
-	if (!strstr(why->text, token))
-		umbra_wrap(why, -EIO, "%s", token);
 	if (s->warn)
 		s->warn(s->arg, why);
 }
@@ -162,7 +171,7 @@ static int walk(struct search *s, const struct umbra_set_list *sets,
 		if (r == -ENOMEM)
 			return umbra_oom(err);
 		if (r < 0)
-			damaged(s, sets->sets[i], &why);
+			damaged(s, &why);
 		if (r > 0) {
 			*out = sets->sets[i];
 			return 1;

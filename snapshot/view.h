@@ -8,7 +8,7 @@
 
 #include "snapshot/engine.h"
 
-/* How copies are opened: by an engine, or by something else in tests. */
+/* How copies are opened: by an engine, or by something else in tests. An error names the set. */
 struct umbra_opener {
 	int (*open)(void *arg, const struct umbra_shadow *shadow, struct umbra_root **out,
 		    struct umbra_error *err);

@@ -120,7 +120,7 @@ const char *umbra_text_count(char *out, size_t size, unsigned long long n, const
 	return out;
 }
 
-/* Control bytes are shown as \xNN later on, and mean nothing to a shell in any way. */
+/* Control bytes are shown as \xNN in the end: such a command cannot be copied in any case. */
 static bool is_plain(unsigned char c)
 {
 	return c < ' ' || c >= 0x7f || isalnum(c) || strchr("/._-+,:@%=", c);

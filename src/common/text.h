@@ -26,8 +26,8 @@ const char *umbra_text_count(char *out, size_t size, unsigned long long n, const
 			     const char *many);
 
 /* A path as a word for the shell, in a command that is advised: what would mean something there has
- * a backslash before it. UMBRA_WORD(path), valid to the end of the block; one that is longer than
- * an error can be stays as it is. */
+ * a backslash before it. UMBRA_WORD(path), valid to the end of the block; one that does not fit
+ * stays as it is. */
 #define UMBRA_WORD_MAX   1024
 #define UMBRA_WORD(path) umbra_text_word((char[UMBRA_WORD_MAX]){""}, UMBRA_WORD_MAX, path)
 const char *umbra_text_word(char *out, size_t size, const char *path);
