@@ -233,7 +233,8 @@ refused() {
 
 @test "a clock set back to where every second has a set: nobody waits for long with the lock" {
 	local now begun
-	now=$(date +%s)
+	# From the second before: a quick machine has all of them within the one that begins here.
+	now=$(($(date +%s) - 2))
 	while [ "$now" -lt $(($(date +%s) + 20)) ]; do
 		UMBRA_TEST_NOW=$((++now)) umbra create "$T/data" >/dev/null
 	done
