@@ -51,6 +51,13 @@ static int none_covers(const struct umbra_doomed *d, const char *path, int state
 			  "no shadow copy set covers '%s' (see 'umbra list')", path);
 }
 
+static bool is_part_only(const struct umbra_doomed *d, const struct umbra_set *set)
+{
+	const struct umbra_shadow *shadow = umbra_set_covering(set, d->path);
+
+	return shadow && !d->scope.whole && strcmp(shadow->path, d->path) != 0;
+}
+
 static int choose_covering(struct umbra_doomed *d, const char *path, bool all, int state_fd,
 			   struct umbra_error *err)
 {
@@ -63,6 +70,8 @@ static int choose_covering(struct umbra_doomed *d, const char *path, bool all, i
 	for (i = 0; i < d->all->n && (all || d->n == 0); i++)
 		if (umbra_scope_has(&d->scope, d->all->sets[i]))
 			choose(d, d->all->sets[i]);
+	for (i = 0; i < d->n && all && !d->wider; i++)
+		d->wider = is_part_only(d, d->sets[i]);
 	return d->n == 0 ? none_covers(d, d->path, state_fd, err) : 0;
 }
 
@@ -90,15 +99,27 @@ static int choose_all(struct umbra_doomed *d, const struct umbra_args *args, int
 	return r;
 }
 
-/* Many sets at once are not deleted by a slip, nor one that somebody reads. */
+static int needs_yes(const struct umbra_doomed *d, struct umbra_error *err)
+{
+	if (d->n > 1)
+		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+				  "this deletes %zu sets: say --yes if that is meant", d->n);
+	return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
+			  "this deletes a set of '%s', of which '%s' is only a part: say --yes if "
+			  "that is meant",
+			  umbra_set_covering(d->sets[0], d->path)->path, d->path);
+}
+
+/* Many sets at once are not deleted by a slip, nor those of a whole volume by a slip in the path,
+ * nor one that somebody reads. */
 static int confirm(const struct umbra_doomed *d, bool yes, struct umbra_error *err)
 {
 	_cleanup_free_ char *besides = NULL;
+	bool slip = d->n > 1 || d->wider;
 
-	if (!yes && d->n > 1 && !isatty(STDIN_FILENO))
-		return umbra_fail(err, UMBRA_E_USAGE, EINVAL,
-				  "this deletes %zu sets: say --yes if that is meant", d->n);
-	if (!yes && (d->n > 1 || d->readers) && isatty(STDIN_FILENO))
+	if (!yes && slip && !isatty(STDIN_FILENO))
+		return needs_yes(d, err);
+	if (!yes && (slip || d->readers) && isatty(STDIN_FILENO))
 		return umbra_question(d, err);
 	besides = umbra_doomed_besides(d);
 	if (!besides)

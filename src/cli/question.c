@@ -145,6 +145,13 @@ static int show_besides(const struct umbra_doomed *d, struct umbra_error *err)
 	return 0;
 }
 
+static void show_wider(const struct umbra_doomed *d)
+{
+	_cleanup_free_ char *shown = umbra_text_printable_dup(d->path);
+
+	fprintf(stderr, "'%s' is only a part of what is copied there.\n", shown ? shown : "?");
+}
+
 int umbra_question(const struct umbra_doomed *d, struct umbra_error *err)
 {
 	char answer[16] = "";
@@ -154,6 +161,8 @@ int umbra_question(const struct umbra_doomed *d, struct umbra_error *err)
 		r = show_besides(d, err);
 	if (r < 0)
 		return r;
+	if (d->wider)
+		show_wider(d);
 	if (d->n == d->all->n)
 		fprintf(stderr, "There are no other sets.\n");
 	else

@@ -11,7 +11,8 @@ struct umbra_doomed {
 	size_t n;
 	char *path;               /* they were chosen for what they have of it, or NULL */
 	struct umbra_scope scope; /* of path */
-	const char *readers;      /* as umbra_readers_of(), or NULL */
+	bool wider; /* all were meant that have path, and one has what it is only a part of */
+	const char *readers; /* as umbra_readers_of(), or NULL */
 };
 
 /* "'/a', '/b'": volumes besides that of path, of which copies that are not lost go with it. "":

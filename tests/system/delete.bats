@@ -30,9 +30,25 @@ sets_left() { umbra list --json | jq '.sets | length'; }
 	[ "$output" = "deleted ${tokens[0]}" ]
 	run umbra delete --all "$T/data" </dev/null
 	assert_error 2 'this deletes 2 sets: say --yes'
+	run umbra delete --all "$T/data/sub" </dev/null
+	assert_error 2 'this deletes 2 sets: say --yes'
 	run -0 umbra delete --all "$T/data" --yes --json
 	echo "$output" | jq -e '[.deleted[].timestamp] == [$a, $b]' --arg a "${tokens[2]}" --arg b "${tokens[3]}"
 	[ -z "$(ls -A "$UMBRA_STATE/copies")" ]
+}
+
+@test "delete: all of a part of what is copied is asked for, if it is one set, too" {
+	tree
+	umbra create --provider copy "$T/data"
+	run umbra delete --all "$T/data/subb" </dev/null
+	assert_error 2 "deletes a set of '$T/data', of which '$T/data/subb' is only a part: say --yes"
+	on_terminal n delete --all "$T/data/subb"
+	assert_error 1 "'$T/data/subb' is only a part of what is copied there.*Delete this set.*nothing was deleted"
+	[ "$(sets_left)" = 1 ]
+	run -0 umbra delete --all "$T/data" </dev/null
+	umbra create --provider copy "$T/data"
+	run -0 umbra delete --yes --all "$T/data/sub" </dev/null
+	[ "$(sets_left)" = 0 ]
 }
 
 @test "delete says what is wrong" {
