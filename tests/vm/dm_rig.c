@@ -4,27 +4,60 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define AREA_MIB 48
+#define PIECE    ((size_t)256 << 10)
 
 static struct umbra_error err;
 
 #define ok(call) cr_assert_eq(call, 0, "%s", err.text)
 
-static void *pages(size_t bytes)
+/* One word changed changes it, whichever. */
+static uint64_t sum(const unsigned char *block)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const uint64_t *p = (const uint64_t *)(const void *)block;
+	uint64_t sum = 0xcbf29ce484222325;
+	size_t i;
 
-	cr_assert_neq(p, MAP_FAILED);
-	return p;
+	for (i = 0; i < RIG_BLOCK / sizeof(*p); i++)
+		sum = (sum ^ p[i]) * 0x100000001b3;
+	return sum;
 }
 
-static void read_all(int fd, unsigned char *out)
+bool rig_has_sums(const unsigned char *bytes, size_t n, const uint64_t *sums)
 {
-	cr_assert_eq(pread(fd, out, RIG_BYTES, 0), (ssize_t)RIG_BYTES);
+	size_t i;
+
+	for (i = 0; i < n / RIG_BLOCK; i++)
+		if (sum(bytes + i * RIG_BLOCK) != sums[i])
+			return false;
+	return true;
+}
+
+/* Always the same small piece of memory: what takes the guest's time is a page that is new. */
+static const unsigned char *read_piece(int fd, size_t at)
+{
+	static unsigned char piece[PIECE] __attribute__((aligned(RIG_BLOCK)));
+
+	cr_assert_eq(pread(fd, piece, PIECE, (off_t)at), (ssize_t)PIECE);
+	return piece;
+}
+
+static uint64_t *read_sums(int fd)
+{
+	uint64_t *sums = calloc(RIG_BYTES / RIG_BLOCK, sizeof(*sums));
+	const unsigned char *piece;
+	size_t at, i;
+
+	cr_assert_not_null(sums);
+	for (at = 0; at < RIG_BYTES; at += PIECE) {
+		piece = read_piece(fd, at);
+		for (i = 0; i < PIECE; i += RIG_BLOCK)
+			sums[(at + i) / RIG_BLOCK] = sum(piece + i);
+	}
+	return sums;
 }
 
 void rig_begin(struct rig *rig)
@@ -59,7 +92,7 @@ void rig_end(struct rig *rig)
 	if (!rig->p.area)
 		return;
 	while (rig->n > 0)
-		munmap(rig->copies[--rig->n].image, RIG_BYTES);
+		free(rig->copies[--rig->n].sums);
 	close(rig->control);
 	close(rig->volume);
 	close(rig->p.run_dir);
@@ -69,16 +102,16 @@ void rig_end(struct rig *rig)
 
 void rig_write(struct rig *rig, unsigned int n)
 {
-	unsigned char *block = pages(4096);
+	static unsigned char block[RIG_BLOCK] __attribute__((aligned(RIG_BLOCK)));
 	unsigned int i, j;
 
 	for (i = 0; i < n; i++) {
-		for (j = 0; j < 4096; j += 16)
+		for (j = 0; j < RIG_BLOCK; j += 16)
 			memset(block + j, (int)random(), 16);
-		cr_assert_eq(pwrite(rig->volume, block, 4096, random() % (RIG_BYTES / 4096) * 4096),
-			     4096);
+		cr_assert_eq(pwrite(rig->volume, block, RIG_BLOCK,
+				    random() % (RIG_BYTES / RIG_BLOCK) * RIG_BLOCK),
+			     RIG_BLOCK);
 	}
-	munmap(block, 4096);
 }
 
 const struct umbra_pool_store *rig_live(const struct rig *rig)
@@ -139,8 +172,7 @@ void rig_instant(struct rig *rig, dev_t snap)
 	struct umbra_dm_device held;
 
 	ok(umbra_dm_device_lookup(rig->control, major(snap), minor(snap), &held, &err));
-	copy->image = pages(RIG_BYTES);
-	read_all(rig->volume, copy->image);
+	copy->sums = read_sums(rig->volume);
 	ok(umbra_dm_hold_suspend(rig->control, &rig->origin, 0));
 	ok(umbra_dm_hold_activate(rig->control, &held));
 	ok(umbra_dm_hold_resume(rig->control, &rig->origin));
@@ -195,16 +227,15 @@ void rig_shrink(struct rig *rig, uint32_t keep)
 	write_pool(rig, next);
 }
 
-bool rig_same(dev_t dev, const unsigned char *image)
+bool rig_same(dev_t dev, const uint64_t *sums)
 {
 	int fd = umbra_dm_open(dev, O_RDONLY | O_DIRECT, &err);
-	unsigned char *now = pages(RIG_BYTES);
-	bool same;
+	bool same = true;
+	size_t at;
 
 	cr_assert_geq(fd, 0, "%s", err.text);
-	read_all(fd, now);
-	same = memcmp(now, image, RIG_BYTES) == 0;
-	munmap(now, RIG_BYTES);
+	for (at = 0; at < RIG_BYTES && same; at += PIECE)
+		same = rig_has_sums(read_piece(fd, at), PIECE, sums + at / RIG_BLOCK);
 	close(fd);
 	return same;
 }
@@ -219,5 +250,5 @@ dev_t rig_view(struct rig *rig, size_t copy)
 
 bool rig_exact(struct rig *rig, size_t copy)
 {
-	return rig_same(rig_view(rig, copy), rig->copies[copy].image);
+	return rig_same(rig_view(rig, copy), rig->copies[copy].sums);
 }

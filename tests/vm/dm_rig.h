@@ -12,10 +12,11 @@
 #define RIG_BYTES  (16U << 20)
 #define RIG_CHUNK  (16U << 10)
 #define RIG_CHUNKS (RIG_BYTES / RIG_CHUNK)
+#define RIG_BLOCK  4096U
 
 struct rig_copy {
 	struct umbra_id id;
-	unsigned char *image; /* what it has to be */
+	uint64_t *sums; /* of what it has to be, one a block */
 };
 
 struct rig {
@@ -46,8 +47,10 @@ void rig_shrink(struct rig *rig, uint32_t keep);
 void rig_record_grant(struct rig *rig, uint32_t n);
 void rig_grant(struct rig *rig, uint32_t n);
 
-/* Is what a device reads this image? */
-bool rig_same(dev_t dev, const unsigned char *image);
+/* Do these bytes, whole blocks, have these sums? */
+bool rig_has_sums(const unsigned char *bytes, size_t n, const uint64_t *sums);
+/* Does what a device reads have these sums? */
+bool rig_same(dev_t dev, const uint64_t *sums);
 /* The view of a copy, made if there is none; is it what it has to be? */
 dev_t rig_view(struct rig *rig, size_t copy);
 bool rig_exact(struct rig *rig, size_t copy);

@@ -51,9 +51,9 @@ Test(store_device, the_instant_is_the_first_resume)
 	cr_assert_eq(state_of(store, &used), UMBRA_STORE_LOADED);
 	rig_instant(&rig, snap);
 	cr_assert_eq(state_of(store, &used), UMBRA_STORE_LIVE);
-	cr_assert(rig_same(snap, rig.copies[0].image));
+	cr_assert(rig_same(snap, rig.copies[0].sums));
 	rig_write(&rig, 300);
-	cr_assert(rig_same(snap, rig.copies[0].image));
+	cr_assert(rig_same(snap, rig.copies[0].sums));
 	cr_assert_eq(state_of(store, &used), UMBRA_STORE_LIVE);
 	cr_assert(used > 200 && used < 310, "%llu", (unsigned long long)used);
 	rig_finish(&rig);
@@ -78,7 +78,7 @@ Test(store_device, views_over_sealed_stores)
 }
 
 /* Reads a device over and over; ends with status 10 when all of it was as it has to be. */
-static pid_t start_reader(dev_t dev, const unsigned char *image)
+static pid_t start_reader(dev_t dev, const uint64_t *sums)
 {
 	int fd = umbra_dm_open(dev, O_RDONLY, &err); /* all the time, or the view goes */
 	pid_t pid;
@@ -90,7 +90,7 @@ static pid_t start_reader(dev_t dev, const unsigned char *image)
 		int i;
 
 		for (i = 0; i < 1000000 && getppid() != 1; i++)
-			if (!rig_same(dev, image))
+			if (!rig_same(dev, sums))
 				_exit(1);
 		_exit(2);
 	}
@@ -116,12 +116,12 @@ Test(store_device, views_are_rebased_while_they_are_read)
 		rig_create(&rig);
 		rig_write(&rig, 100);
 	}
-	readers[0] = start_reader(rig_view(&rig, 0), rig.copies[0].image);
-	readers[1] = start_reader(rig_view(&rig, 2), rig.copies[2].image);
+	readers[0] = start_reader(rig_view(&rig, 0), rig.copies[0].sums);
+	readers[1] = start_reader(rig_view(&rig, 2), rig.copies[2].sums);
 	fd = umbra_dm_open(rig_view(&rig, 1), O_RDONLY, &err);
 	map = mmap(NULL, RIG_BYTES, PROT_READ, MAP_SHARED, fd, 0);
 	cr_assert_neq(map, MAP_FAILED);
-	cr_assert_eq(memcmp(map, rig.copies[1].image, RIG_BYTES / 2), 0);
+	cr_assert(rig_has_sums(map, RIG_BYTES / 2, rig.copies[1].sums));
 	for (i = 0; i < 6; i++) {
 		rig_write(&rig, 100);
 		rig_create(&rig);
@@ -129,7 +129,7 @@ Test(store_device, views_are_rebased_while_they_are_read)
 		for (k = 0; k < 2; k++)
 			cr_assert(is_running(readers[k]), "reader %d after creation %d", k, i);
 	}
-	cr_assert_eq(memcmp(map, rig.copies[1].image, RIG_BYTES), 0);
+	cr_assert(rig_has_sums(map, RIG_BYTES, rig.copies[1].sums));
 	for (k = 0; k < 2; k++) {
 		kill(readers[k], SIGKILL);
 		waitpid(readers[k], NULL, 0);
@@ -436,7 +436,7 @@ Test(store_device, killed_while_a_view_is_rebased)
 	rig_write(&rig, 100);
 	rig_create(&rig);
 	rig_write(&rig, 100);
-	reader = start_reader(rig_view(&rig, 0), rig.copies[0].image);
+	reader = start_reader(rig_view(&rig, 0), rig.copies[0].sums);
 	for (n = 1; dm_lab_kill_at(n, rebase, NULL); n++) {
 		cr_assert(dm_lab_flows(NULL), "ioctl %d", n);
 		ok(umbra_view_devices_rebase(&rig.p, &err));
