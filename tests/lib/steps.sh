@@ -4,8 +4,11 @@
 #
 #	steps_init LOGDIR
 #	step NAME COMMAND…	starts it when a processor is free
-#	steps_aside COMMAND…	starts it at once; it runs steps, with steps_run, that mostly wait
+#	steps_aside COMMAND…	starts it at once; it runs steps, with steps_run, that mostly wait. Its
+#				place is one more, and another step's when it has ended
 #	steps_run NAME COMMAND…	runs it, and returns when it has ended
+#	later LIST NAME COMMAND…	adds a step to the array of that name
+#	steps_alternately A B	starts the steps of two such arrays by turns, so that both end together
 #	steps_wait		until all have ended
 #	steps_end		prints what was skipped and the totals; status 1 when one failed
 
@@ -84,7 +87,30 @@ step() {
 	STEPS_RUNNING[$!]=1
 }
 
-steps_aside() { "$@" & }
+steps_aside() {
+	"$@" &
+	STEPS_RUNNING[$!]=1
+	STEPS_AT_ONCE=$((STEPS_AT_ONCE + 1))
+}
+
+later() {
+	local -n steps_list=$1
+	shift
+	steps_list+=("${*@Q}")
+}
+
+steps_alternately() {
+	local -n steps_a=$1 steps_b=$2
+	local steps_i steps_n=0 steps_all=$((${#steps_a[@]} + ${#steps_b[@]})) steps_words
+	for ((steps_i = 0; steps_i < steps_all; steps_i++)); do
+		if [ $((steps_n * steps_all)) -le $((steps_i * ${#steps_a[@]})) ] && [ "$steps_n" -lt "${#steps_a[@]}" ]; then
+			steps_words=${steps_a[steps_n++]}
+		else
+			steps_words=${steps_b[steps_i - steps_n]}
+		fi
+		eval "step $steps_words"
+	done
+}
 
 steps_wait() {
 	wait
