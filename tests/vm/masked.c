@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * umbra-vm-masked AREA.json DEVICE: a sum of all that is on a block device, as the disk has it, but
- * the blocks of the diff area inside; AREA.json is its record, STATE/dm/AREA.json.
+ * umbra-vm-masked AREA.json DEVICE…: of each block device a sum of all that is on it, as the disk
+ * has it, but the blocks of the diff area inside; AREA.json is its record, STATE/dm/AREA.json.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -58,15 +58,31 @@ static int sum_of(int fd, const json_t *extents, uint64_t *sum)
 	return n < 0 ? -errno : 0;
 }
 
+static int print_sum(const char *device, const json_t *extents)
+{
+	int fd = open(device, O_RDONLY | O_CLOEXEC);
+	uint64_t sum = 0;
+	int r = fd < 0 || ioctl(fd, BLKFLSBUF, 0) < 0 ? -errno : 0;
+
+	if (r == 0)
+		r = sum_of(fd, extents, &sum);
+	if (r < 0)
+		fprintf(stderr, "umbra-vm-masked: '%s': %s\n", device, strerror(-r));
+	else
+		printf("%016" PRIx64 "\n", sum);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 int main(int argc, char *argv[])
 {
 	json_error_t why;
 	json_t *record;
-	uint64_t sum = 0;
-	int fd, r;
+	int i, r = 0;
 
-	if (argc != 3) {
-		fputs("usage: umbra-vm-masked AREA.json DEVICE\n", stderr);
+	if (argc < 3) {
+		fputs("usage: umbra-vm-masked AREA.json DEVICE...\n", stderr);
 		return 2;
 	}
 	record = json_load_file(argv[1], 0, &why);
@@ -74,16 +90,8 @@ int main(int argc, char *argv[])
 		fprintf(stderr, "umbra-vm-masked: '%s': %s\n", argv[1], why.text);
 		return 1;
 	}
-	fd = open(argv[2], O_RDONLY | O_CLOEXEC);
-	r = fd < 0 || ioctl(fd, BLKFLSBUF, 0) < 0 ? -errno : 0;
-	if (r == 0)
-		r = sum_of(fd, json_object_get(json_object_get(record, "area"), "extents"), &sum);
-	if (r < 0)
-		fprintf(stderr, "umbra-vm-masked: '%s': %s\n", argv[2], strerror(-r));
-	else
-		printf("%016" PRIx64 "\n", sum);
-	if (fd >= 0)
-		close(fd);
+	for (i = 2; i < argc && r == 0; i++)
+		r = print_sum(argv[i], json_object_get(json_object_get(record, "area"), "extents"));
 	json_decref(record);
 	return r < 0;
 }

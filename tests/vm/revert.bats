@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # umbra revert on real device-mapper: the volume becomes what it was, all copies stay what they are.
-# vm: --time 900 --mem 768M --disk 320M --disk 128M
+# vm: --time 900 --mem 768M --disk 160M --disk 128M
 load ../system/helper
 load volume
 
@@ -24,26 +24,38 @@ copies() {
 	scribble "$T/vol" 99
 }
 
-# A sum of all blocks of each copy 1 to N that there is, but those of the diff area.
+# A sum of all blocks of each copy 1 to N, but those of the diff area; a line each.
 blocks() {
-	local k
+	local k trees list devices=()
+	mapfile -t -n "$1" trees <"$T/tokens"
+	trees=("${trees[@]/#/$T/tree/}")
 	mkdir -p "$T/tree"
 	umbra mount "$T/tree" >"$T/line"
+	# A copy has a device when it was looked into.
+	ls "${trees[@]/%/$T/vol}" >"$T/line"
+	list=$(dmsetup ls)
 	for ((k = 1; k <= $1; k++)); do
-		ls "$T/tree/$(token "$k")$T/vol" >/dev/null
-		echo "$k $(masked "/dev/mapper/$(view "$(shadow "$k")")")"
+		shadow "$k"
+		[[ $list =~ [^[:space:]]+-view-${SHADOW:0:18}[^[:space:]]* ]]
+		devices+=("/dev/mapper/${BASH_REMATCH[0]}")
 	done
+	masked "${devices[@]}"
 	umbra umount "$T/tree"
 }
 
-masked() { umbra-vm-masked "$UMBRA_STATE"/dm/*.json "$1"; }
+masked() { umbra-vm-masked "$UMBRA_STATE"/dm/*.json "$@"; }
 
-# The id of copy K.
-shadow() { umbra show --json "$(token "$1")" | jq -r '.volumes[0].shadow'; }
+# SHADOW: the id of copy K, which it keeps.
+shadow() {
+	[ -e "$T/shadow.$1" ] || umbra show --json "$(token "$1")" | jq -r '.volumes[0].shadow' >"$T/shadow.$1"
+	read -r SHADOW <"$T/shadow.$1"
+}
 
 # The volume is what copy K was, to the block, and the filesystem is clean.
 is_copy() {
-	[ "$(masked /dev/mapper/vol)" = "$(awk -v k="$1" '$1 == k {print $2}' "$T/blocks")" ]
+	local was
+	mapfile -t was <"$T/blocks"
+	[ "$(masked /dev/mapper/vol)" = "${was[$1 - 1]}" ]
 	case $2 in
 	ext4) e2fsck -fn /dev/mapper/vol ;;
 	xfs) mount /dev/mapper/vol "$T/vol" && umount "$T/vol" && xfs_repair -n /dev/mapper/vol ;;
