@@ -56,7 +56,13 @@ umbra_teardown_file() {
 
 # --- one test ------------------------------------------------------------------------------------
 
+# bats has bash stop before each command to note where it is. In the guest the five system calls of
+# that take as long as a hundred commands, so it is spared what loops here and says itself what is
+# wrong: `local -` and `set +T`, and what such a function calls is not traced.
+
 umbra_setup() {
+	local -
+	set +T
 	T=$UMBRA_RUN/$BATS_TEST_NUMBER
 	mkdir "$T" "$T/home" "$T/.image" "$T/.sanitizer"
 	chmod 1777 "$T/.sanitizer"
@@ -73,6 +79,8 @@ umbra_setup() {
 }
 
 umbra_teardown() {
+	local -
+	set +T
 	[ -d "${T:-}" ] || return 0
 	kill "$WATCHDOG" 2>/dev/null || true
 	wait "$WATCHDOG" 2>/dev/null || true
@@ -262,7 +270,7 @@ sweep() {
 
 # Ends a test that takes too long: first what it waits for, then, if need be, the test itself.
 watchdog() {
-	read -rt "$TEST_LIMIT" <>"$UMBRA_RUN/never" || true
+	pause "$TEST_LIMIT"
 	local round pid
 	for round in 1 2 3; do
 		abort_fuse
@@ -270,7 +278,7 @@ watchdog() {
 			echo "over $TEST_LIMIT s: ending $pid $(cat "/proc/$pid/comm")" >&2
 			kill -9 "$pid" 2>/dev/null || true
 		done
-		read -rt 2 <>"$UMBRA_RUN/never" || true
+		pause 2
 	done
 	LEFT=$(processes_here)
 	sweep
@@ -412,12 +420,16 @@ assert_error() {
 	fi
 }
 
+# pause SECONDS: without a process.
+pause() { read -rt "$1" <>"$UMBRA_RUN/never" || true; }
+
 # eventually COMMAND…: within five seconds.
 eventually() {
-	local i
+	local - i
+	set +T
 	for ((i = 0; i < 50; i++)); do
 		"$@" && return 0
-		sleep 0.1
+		pause 0.1
 	done
 	echo "did not come true: $*" >&2
 	return 1

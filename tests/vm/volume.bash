@@ -67,12 +67,12 @@ token() {
 
 # Ends umbrad and takes everything down, whatever state it is in.
 drop_volumes() {
-	local pid dir
-	for pid in $(pgrep -x umbrad); do
-		kill "$pid" 2>/dev/null || true
-	done
-	for dir in $(findmnt -rno TARGET | grep "^${T:-/nowhere}/" | sort -r); do
-		umount -l "$dir" 2>/dev/null || true
+	local - i
+	set +T
+	pkill -x umbrad || true
+	[ -z "${T:-}" ] || find_mounts
+	for ((i = ${#MOUNTS[@]} - 1; i >= 0; i--)); do
+		umount -l "${MOUNTS[i]#* * }" 2>/dev/null || true
 	done
 	dmsetup remove_all --force >/dev/null 2>&1 || true
 }
@@ -84,12 +84,13 @@ teardown() {
 }
 
 end_umbrad() {
-	local pid i
+	local - pid i
+	set +T
 	for pid in $(pgrep -x umbrad); do
 		kill "$pid"
 		for ((i = 0; i < 50; i++)); do
 			kill -0 "$pid" 2>/dev/null || break
-			sleep 0.1
+			pause 0.1
 		done
 	done
 }
@@ -100,7 +101,7 @@ forget_devices() {
 	for ((i = 0; i < 20; i++)); do
 		[ "$(dmsetup ls)" != "No devices found" ] || return 0
 		dmsetup remove_all
-		sleep 0.1
+		pause 0.1
 	done
 	dmsetup ls
 	return 1
@@ -169,11 +170,12 @@ stop_second() { pkill -STOP -x umbra-standby || true; }
 
 # wait_for SECONDS COMMAND…
 wait_for() {
-	local i n=$1
+	local - i n=$1
+	set +T
 	shift
 	for ((i = 0; i < n * 10; i++)); do
 		"$@" && return
-		sleep 0.1
+		pause 0.1
 	done
 	echo "after $n s not: $*"
 	return 1
