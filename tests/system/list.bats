@@ -52,5 +52,5 @@ load helper
 @test "volumes: pseudo filesystems are not" {
 	run umbra volumes
 	assert_ok
-	! grep -E '^/(proc|sys) ' <<<"$output"
+	run ! grep -E '^/(proc|sys) ' <<<"$output"
 }

@@ -108,7 +108,7 @@ setup() {
 			>"fifo.$signal" 3>&- 4>&- &
 		head -1 "fifo.$signal" | grep -q running
 		kill "-$signal" $!
-		! wait $!
+		if wait $!; then false; fi
 		eventually eval '[ -z "$(processes_here)" ]'
 	done
 }

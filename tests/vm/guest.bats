@@ -50,7 +50,7 @@ fill() { dd if=/dev/urandom of="$1" bs=1M count="${2:-4}" oflag=direct status=no
 	dmsetup resume origin
 	fill /dev/mapper/origin 8
 	cmp -n 8M /dev/mapper/copy "$T/before"
-	! cmp -s -n 8M /dev/mapper/origin "$T/before"
+	run ! cmp -s -n 8M /dev/mapper/origin "$T/before"
 }
 
 @test "a device that fails on request" {

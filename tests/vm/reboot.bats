@@ -264,7 +264,7 @@ nobody_waits() { ! pgrep -x umbra; }
 	sleep 1
 	kill "$requester"
 	wait_for 5 nobody_waits
-	! wait "$requester"
+	if wait "$requester"; then false; fi
 	volume_again vol /dev/ubdb
 	umbra activate
 	mount /dev/mapper/vol "$T/vol"

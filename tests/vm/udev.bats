@@ -48,7 +48,7 @@ copied_and_deleted() {
 	[ -L "$(echo /dev/mapper/umbra-*-snap2)" ]
 	scanned=$(find -H /dev/disk -type l -exec readlink {} + | sort | uniq -c)
 	for link in /dev/mapper/umbra-*; do
-		! grep -q "/$(basename "$(readlink "$link")")$" <<<"$scanned"
+		run ! grep -q "/$(basename "$(readlink "$link")")$" <<<"$scanned"
 	done
 	umbra delete --yes --all "$T/vol"
 	diff <(links "$device") <(echo "$before")
