@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# Steps of a check, run side by side: each has a log, a count, and one line of result.
+# Steps of a check, run side by side: each has a log, a count, and one line of result, with how long it
+# took and how long processors were busy with it.
 #
 #	steps_init LOGDIR
 #	step NAME COMMAND…	starts it when a processor is free
@@ -53,10 +54,12 @@ count_tap() {
 }
 
 steps_run() {
-	local name=$1 begun=$SECONDS status=0 passed failed skip
+	local name=$1 begun=$SECONDS status=0 passed failed skip busy
 	STEP=$STEPS_LOGS/${name//[^A-Za-z0-9._-]/_}
 	shift
-	("$@") >"$STEP.log" 2>&1 </dev/null || status=$?
+	("$@"; status=$?; times >"$STEP.busy"; exit "$status") >"$STEP.log" 2>&1 </dev/null || status=$?
+	[ -e "$STEP.busy" ] || echo 0m0s 0m0s >"$STEP.busy" # it has ended itself
+	busy=$(awk -F '[ms ]+' '{n += 60 * ($1 + $3) + $2 + $4} END {print int(n)}' "$STEP.busy")
 	[ -e "$STEP.count" ] || count 1 0 0
 	read -r passed failed skip < <(awk '{p += $1; f += $2; s += $3} END {print p, f, s}' \
 		"$STEP.count")
@@ -66,13 +69,13 @@ steps_run() {
 	fi
 	echo "$passed $failed $skip" >"$STEP.total"
 	if [ "$failed" = 0 ]; then
-		printf 'ok    %-34s %4d s  %s passed%s\n' "$name" $((SECONDS - begun)) "$passed" \
-			"$([ "$skip" = 0 ] || echo ", $skip skipped")"
+		printf 'ok    %-34s %4d s %4d s  %s passed%s\n' "$name" $((SECONDS - begun)) "$busy" \
+			"$passed" "$([ "$skip" = 0 ] || echo ", $skip skipped")"
 		return
 	fi
 	{
-		printf 'FAIL  %-34s %4d s  %s failed; %s\n' "$name" $((SECONDS - begun)) "$failed" \
-			"$STEP.log"
+		printf 'FAIL  %-34s %4d s %4d s  %s failed; %s\n' "$name" $((SECONDS - begun)) \
+			"$busy" "$failed" "$STEP.log"
 		what_failed "$STEP.log" | tail -n "${STEPS_TAIL:-60}" | sed 's/^/      | /'
 	} | cat
 }
