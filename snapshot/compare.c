@@ -7,8 +7,15 @@
 #include "snapshot/sys/extents.h"
 #include "snapshot/sys/same.h"
 
-static int fail(int r, const struct umbra_node *node, const char *path, struct umbra_error *err)
+/* Two files, and which of them could not be read; NULL: it was not for one of them. */
+struct pair {
+	const struct umbra_node *a, *b, *failed;
+};
+
+static int fail(struct pair *p, int r, const struct umbra_node *node, const char *path,
+		struct umbra_error *err)
 {
+	p->failed = node;
 	if (umbra_node_is_unreadable(node))
 		return umbra_fail(
 			err, UMBRA_E_PERMISSION, EACCES,
@@ -19,9 +26,9 @@ static int fail(int r, const struct umbra_node *node, const char *path, struct u
 				node->root ? "the copy" : "the live file", path);
 }
 
-static int same_data(const struct umbra_node *a, const struct umbra_node *b, const char *path,
-		     struct umbra_error *err)
+static int same_data(struct pair *p, const char *path, struct umbra_error *err)
 {
+	const struct umbra_node *a = p->a, *b = p->b;
 	_cleanup_close_ int fd_a = -1, fd_b = -1;
 	int r, failed;
 
@@ -31,42 +38,51 @@ static int same_data(const struct umbra_node *a, const struct umbra_node *b, con
 		return 1;
 	fd_a = umbra_node_open(a, 0);
 	if (fd_a < 0)
-		return fail(fd_a, a, path, err);
+		return fail(p, fd_a, a, path, err);
 	fd_b = umbra_node_open(b, 0);
 	if (fd_b < 0)
-		return fail(fd_b, b, path, err);
+		return fail(p, fd_b, b, path, err);
 	if (umbra_extents_same(fd_a, fd_b))
 		return 1;
 	r = umbra_same_data(fd_a, fd_b, NULL, &failed);
 	if (r == -ENOMEM)
 		return umbra_oom(err);
-	return r < 0 ? fail(r, failed == fd_a ? a : b, path, err) : r;
+	return r < 0 ? fail(p, r, failed == fd_a ? a : b, path, err) : r;
 }
 
-static int same_link(const struct umbra_node *a, const struct umbra_node *b, const char *path,
-		     struct umbra_error *err)
+static int same_link(struct pair *p, const char *path, struct umbra_error *err)
 {
 	_cleanup_free_ char *x = NULL, *y = NULL;
-	int r = umbra_node_readlink(a, &x);
+	int r = umbra_node_readlink(p->a, &x);
 
 	if (r < 0)
-		return fail(r, a, path, err);
-	r = umbra_node_readlink(b, &y);
+		return fail(p, r, p->a, path, err);
+	r = umbra_node_readlink(p->b, &y);
 	if (r < 0)
-		return fail(r, b, path, err);
+		return fail(p, r, p->b, path, err);
 	return strcmp(x, y) == 0;
+}
+
+static int same_content(struct pair *p, const char *path, struct umbra_error *err)
+{
+	mode_t mode = p->a->st.st_mode;
+
+	if (S_ISREG(mode))
+		return same_data(p, path, err);
+	if (S_ISLNK(mode))
+		return same_link(p, path, err);
+	if (S_ISCHR(mode) || S_ISBLK(mode))
+		return p->a->st.st_rdev == p->b->st.st_rdev;
+	return 1;
 }
 
 int umbra_compare_content(const struct umbra_node *a, const struct umbra_node *b, const char *path,
 			  struct umbra_error *err)
 {
-	if (S_ISREG(a->st.st_mode))
-		return same_data(a, b, path, err);
-	if (S_ISLNK(a->st.st_mode))
-		return same_link(a, b, path, err);
-	if (S_ISCHR(a->st.st_mode) || S_ISBLK(a->st.st_mode))
-		return a->st.st_rdev == b->st.st_rdev;
-	return 1;
+	struct pair p = {.a = a, .b = b};
+	int r = same_content(&p, path, err);
+
+	return r < 0 && p.failed == b ? 0 : r;
 }
 
 static bool same_time(const struct stat *a, const struct stat *b)
@@ -78,6 +94,7 @@ int umbra_compare(const struct umbra_node *a, const struct umbra_node *b,
 		  enum umbra_compare_how how, const char *path, struct umbra_error *err)
 {
 	const struct stat *x = &a->st, *y = &b->st;
+	struct pair p = {.a = a, .b = b};
 	int differs = 0, r;
 
 	if ((x->st_mode & S_IFMT) != (y->st_mode & S_IFMT))
@@ -98,10 +115,10 @@ int umbra_compare(const struct umbra_node *a, const struct umbra_node *b,
 	if (how == UMBRA_COMPARE_QUICK && S_ISREG(x->st_mode) && x->st_size == y->st_size &&
 	    same_time(x, y) && !umbra_node_is_unreadable(a) && !umbra_node_is_unreadable(b))
 		return differs;
-	r = umbra_compare_content(a, b, path, err);
-	if (r < 0)
+	r = same_content(&p, path, err);
+	if (r < 0 && !(how == UMBRA_COMPARE_READABLE && p.failed == b))
 		return r;
-	return differs | (r ? 0 : UMBRA_DIFFERS_CONTENT);
+	return differs | (r > 0 ? 0 : UMBRA_DIFFERS_CONTENT);
 }
 
 const char *umbra_differs_word(unsigned int bit)

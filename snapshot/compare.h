@@ -14,8 +14,9 @@ enum {
 };
 
 enum umbra_compare_how {
-	UMBRA_COMPARE_EXACT, /* data is read unless it is known to be the same */
-	UMBRA_COMPARE_QUICK, /* the same size and time of modification is the same data */
+	UMBRA_COMPARE_EXACT,    /* data is read unless it is known to be the same */
+	UMBRA_COMPARE_READABLE, /* the same, but content of b that cannot be read differs */
+	UMBRA_COMPARE_QUICK,    /* the same size and time of modification is the same data */
 };
 
 /*
@@ -26,8 +27,9 @@ int umbra_compare(const struct umbra_node *a, const struct umbra_node *b,
 		  enum umbra_compare_how how, const char *path, struct umbra_error *err);
 
 /*
- * Only the content of two files of the same type. 1: the same; 0: not; negative. Where both lie on
- * one filesystem that shares blocks, sameness is seen without reading.
+ * Only the content of two files of the same type. 1: the same; 0: not, or that of b cannot be read;
+ * negative: that of a cannot. Where both lie on one filesystem that shares blocks, sameness is seen
+ * without reading.
  */
 int umbra_compare_content(const struct umbra_node *a, const struct umbra_node *b, const char *path,
 			  struct umbra_error *err);

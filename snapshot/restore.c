@@ -72,7 +72,8 @@ static int warned(struct umbra_restore *r, int result, struct umbra_error *err)
 	return 0;
 }
 
-/* 1: live is as the copy, and where the copy has links so has it. */
+/* 1: live is as the copy, and where the copy has links so has it. A live file that cannot be read,
+ * as on a disk that fails, is what has to be restored. */
 static int is_same(const struct umbra_restore *r, const struct umbra_node *node,
 		   const struct umbra_node *live, const char *path, struct umbra_error *err)
 {
@@ -80,7 +81,7 @@ static int is_same(const struct umbra_restore *r, const struct umbra_node *node,
 
 	if (!umbra_relink_agrees(&r->links, node, live))
 		return 0;
-	differs = umbra_compare(node, live, UMBRA_COMPARE_EXACT, path, err);
+	differs = umbra_compare(node, live, UMBRA_COMPARE_READABLE, path, err);
 	return differs < 0 ? differs : differs == 0;
 }
 

@@ -54,13 +54,14 @@ static int open_in(const struct search *s, const struct umbra_set *set, struct u
 	return *view ? umbra_view_find(*view, s->path, node, err) : umbra_oom(err);
 }
 
-/* A file of this set with another. What cannot be looked at names its set itself. */
-static int compare(const struct search *s, const struct umbra_node *other,
-		   const struct umbra_set *set, const struct umbra_node *node,
+/* Is this set's file as the other? Not when the other cannot be read: then this one is wanted. When
+ * this one cannot, the error names the set, as that of a copy that cannot be opened does. */
+static int compare(const struct search *s, const struct umbra_set *set,
+		   const struct umbra_node *node, const struct umbra_node *other,
 		   struct umbra_error *err)
 {
 	char token[UMBRA_TOKEN_LEN + 1];
-	int r = umbra_compare_content(other, node, s->path, err);
+	int r = umbra_compare_content(node, other, s->path, err);
 
 	umbra_token_format(set->time, token);
 	return r < 0 ? umbra_wrap(err, r, "%s", token) : r;
@@ -85,7 +86,9 @@ static int is_version(const struct search *s, const struct umbra_version *v,
 	if (v->unreadable)
 		return 0;
 	r = open_in(s, v->sets[0], &view, &other, err);
-	return r <= 0 ? r : compare(s, &other, set, node, err);
+	if (r <= 0)
+		return r == -ENOMEM ? r : 0; /* it could be opened before */
+	return compare(s, set, node, &other, err);
 }
 
 static int is_live(const struct search *s, const struct umbra_set *set,
@@ -95,7 +98,7 @@ static int is_live(const struct search *s, const struct umbra_set *set,
 		return 0;
 	if (S_ISDIR(node->st.st_mode))
 		return 1;
-	return compare(s, &s->live, set, node, err);
+	return compare(s, set, node, &s->live, err);
 }
 
 static int new_version(struct search *s, const struct umbra_set *set, const struct umbra_node *node,
@@ -300,7 +303,7 @@ static int differs_from_live(struct search *s, const struct umbra_set *set, stru
 	if (same_shape(&s->same, &node.st) && s->same.st_dev == node.dev &&
 	    s->same.st_ino == node.ino)
 		return 0;
-	r = umbra_compare_content(&node, &s->live, s->path, why);
+	r = compare(s, set, &node, &s->live, why);
 	if (r <= 0)
 		return r < 0 ? r : 1;
 	s->same = node.st;

@@ -366,6 +366,22 @@ leftovers() { find "$T" -path "$UMBRA_STATE" -prune -o -name '.umbra-restore-*' 
 	assert_error 1 'Permission denied'
 }
 
+@test "restore: a live file that cannot be read" {
+	as_user mkdir "$T/user/d"
+	as_user sh -c 'cd "$HOME/d"; echo x >f; touch -d @1000 f'
+	as_user umbra create "$T/user/d"
+	as_user chmod 0 "$T/user/d/f"
+	as_user umbra versions "$T/user/d/f" --json | jq -e '.versions | length == 1'
+	run as_user umbra restore "$T/user/d/f"
+	assert_ok
+	[[ $output != *warning* && $output == *'1 replaced'* ]]
+	[ "$(as_user cat "$T/user/d/f")" = x ]
+	# What differs cannot be said.
+	as_user chmod 0 "$T/user/d/f"
+	run as_user umbra diff "$T/user/d/f"
+	assert_error 1 'cannot read the live file'
+}
+
 @test "restore: a file in a mounted tree names its set" {
 	require_fuse
 	echo one >"$D/f"

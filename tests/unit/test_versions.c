@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fake_copies.h"
 #include "snapshot/versions.h"
@@ -8,11 +9,13 @@
 TestSuite(versions, .init = fake_begin, .fini = fake_end, .timeout = 60);
 
 static size_t warnings;
+static struct umbra_error warning; /* the last */
 
 static void warn(void *arg, const struct umbra_error *why)
 {
 	(void)arg;
 	cr_assert(strlen(why->text) > 0);
+	warning = *why;
 	warnings++;
 }
 
@@ -139,6 +142,81 @@ Test(versions, a_damaged_copy_does_not_hide_the_others)
 	cr_assert_eq(v.v[0].n_sets, 2);
 	cr_assert_eq(v.damaged, 1);
 	cr_assert_eq(warnings, 1);
+}
+
+/* Reading fails, nothing else: for an ordinary user. */
+static struct umbra_versions find_as_nobody(unsigned int flags)
+{
+	struct umbra_versions v;
+
+	cr_assert_eq(chmod(place, 0755), 0);
+	cr_assert_eq(seteuid(65534), 0);
+	warnings = 0;
+	v = find("f", flags);
+	cr_assert_eq(seteuid(0), 0);
+	return v;
+}
+
+static void make_unreadable(const struct umbra_set *set)
+{
+	fake_run("chmod 0 '%s/f'", set->shadows[0]->volume);
+}
+
+Test(versions, a_live_file_that_cannot_be_read_is_another)
+{
+	_cleanup_versions_ struct umbra_versions v = {0};
+	struct umbra_set *set;
+
+	place_need_root("to be somebody else");
+	fake_run("echo one >f; touch -d @1000 f");
+	set = fake_set(1);
+	fake_run("chmod 0 f");
+	v = find_as_nobody(UMBRA_VERSIONS_LIVE);
+	cr_assert_eq(v.n, 1);
+	cr_assert_not(v.v[0].live);
+	cr_assert_eq(v.damaged + warnings, 0, "%s", warning.text);
+	cr_assert_eq(seteuid(65534), 0);
+	cr_assert_eq(choose("f", 1), set);
+	cr_assert_eq(seteuid(0), 0);
+}
+
+Test(versions, a_version_that_cannot_be_read_is_another)
+{
+	_cleanup_versions_ struct umbra_versions v = {0};
+
+	place_need_root("to be somebody else");
+	fake_run("echo one >f; touch -d @1000 f");
+	fake_set(1);
+	make_unreadable(fake_set(2));
+	v = find_as_nobody(0);
+	cr_assert_eq(v.n, 2);
+	cr_assert_eq(v.damaged + warnings, 0, "%s", warning.text);
+}
+
+Test(versions, a_copy_that_cannot_be_read_is_named_with_its_set)
+{
+	_cleanup_versions_ struct umbra_versions v = {0};
+	char token[UMBRA_TOKEN_LEN + 1];
+	struct umbra_set *one;
+
+	place_need_root("to be somebody else");
+	fake_run("echo one >f; touch -d @1000 f");
+	one = fake_set(1);
+	make_unreadable(fake_set(2));
+	fake_set(3);
+	umbra_token_format(2, token);
+	v = find_as_nobody(0);
+	cr_assert_eq(v.n, 1);
+	cr_assert_eq(v.v[0].n_sets, 2);
+	cr_assert(v.damaged == 1 && warnings == 1 && strstr(warning.text, token), "%s",
+		  warning.text);
+	warning = (struct umbra_error){0};
+	fake_run("echo two >f; touch -d @1000 f");
+	fake_damage(fake_sets()->sets[2]);
+	cr_assert_eq(seteuid(65534), 0);
+	cr_assert_eq(choose("f", 1), one);
+	cr_assert_eq(seteuid(0), 0);
+	cr_assert(strstr(warning.text, token), "%s", warning.text);
 }
 
 static const struct umbra_set *newest(const char *name, int expected)

@@ -385,3 +385,26 @@ each_step() {
 		COPIES=0
 	done
 }
+
+@test "a file on sectors that fail is restored from a copy that is elsewhere" {
+	local first n
+	declare -gA DISKS=([under]=$DISK)
+	slices $DISK under=128
+	slices /dev/mapper/under vol=128
+	filesystem vol ext4
+	mkdir "$T/vol/d"
+	head -c 64K /dev/urandom >"$T/vol/d/f"
+	cp -p "$T/vol/d/f" "$T/was"
+	create --provider copy "$T/vol/d"
+	sync -f "$T/vol"
+	read -r first n < <(filefrag -b1024 -e "$T/vol/d/f" | awk -F '[:. ]+' '$2 == "0" {print $5 * 2, $7 * 2}')
+	[ "$n" = 128 ]
+	fail_at under error "$first" "$n"
+	echo 3 >/proc/sys/vm/drop_caches
+	run ! cat "$T/vol/d/f"
+	umbra versions --json "$T/vol/d/f" | jq -e '.versions | length == 1'
+	run -0 umbra restore "$T/vol/d/f"
+	cmp "$T/vol/d/f" "$T/was"
+	fail_at under none
+	volume_is_whole
+}
