@@ -104,14 +104,14 @@ later() {
 
 steps_alternately() {
 	local -n steps_a=$1 steps_b=$2
-	local steps_i steps_n=0 steps_all=$((${#steps_a[@]} + ${#steps_b[@]})) steps_words
+	local steps_i steps_n=0 steps_of_a=${#steps_a[@]} steps_all=$((${#steps_a[@]} + ${#steps_b[@]}))
 	for ((steps_i = 0; steps_i < steps_all; steps_i++)); do
-		if [ $((steps_n * steps_all)) -le $((steps_i * ${#steps_a[@]})) ] && [ "$steps_n" -lt "${#steps_a[@]}" ]; then
-			steps_words=${steps_a[steps_n++]}
+		# As many of A so far as its share in all of them says.
+		if ((steps_n < steps_of_a && steps_n * steps_all <= steps_i * steps_of_a)); then
+			eval "step ${steps_a[steps_n++]}"
 		else
-			steps_words=${steps_b[steps_i - steps_n]}
+			eval "step ${steps_b[steps_i - steps_n]}"
 		fi
-		eval "step $steps_words"
 	done
 }
 
